@@ -1,0 +1,3 @@
+module github.com/pazzo-sessions/pazzo
+
+go 1.25

@@ -1,0 +1,86 @@
+package record
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrJSON is returned when a text is not JSON that every language reads alike:
+// one value, in UTF-8, without lone surrogates.
+var ErrJSON = errors.New("record: invalid JSON")
+
+// CheckJSON returns text without insignificant white space, or ErrJSON.
+func CheckJSON(text []byte) (string, error) {
+	if !utf8.Valid(text) {
+		return "", fmt.Errorf("%w: not UTF-8", ErrJSON)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrJSON, err)
+	}
+	if err := checkSurrogates(compact.String()); err != nil {
+		return "", err
+	}
+	return compact.String(), nil
+}
+
+// checkSurrogates refuses an escape of half a surrogate pair (RFC 8259, section
+// 8.2): Python reads it, others replace it or fail.
+func checkSurrogates(text string) error {
+	for i := 0; ; {
+		escape := strings.IndexByte(text[i:], '\\')
+		if escape < 0 {
+			return nil
+		}
+		i += escape
+		if text[i+1] != 'u' {
+			i += 2
+			continue
+		}
+		unit := text[i+2 : i+6]
+		i += 6
+		switch {
+		case isSurrogate(unit, "89ab"):
+			if len(text) < i+6 || text[i] != '\\' || text[i+1] != 'u' || !isSurrogate(text[i+2:i+6], "cdef") {
+				return fmt.Errorf(`%w: lone surrogate \u%s`, ErrJSON, unit)
+			}
+			i += 6
+		case isSurrogate(unit, "cdef"):
+			return fmt.Errorf(`%w: lone surrogate \u%s`, ErrJSON, unit)
+		}
+	}
+}
+
+// isSurrogate reports whether four hexadecimal digits are d, then one of half.
+func isSurrogate(unit, half string) bool {
+	const lower = 0x20 // leaves digits as they are
+	return unit[0]|lower == 'd' && strings.IndexByte(half, unit[1]|lower) >= 0
+}
+
+// ParseInt reads an integer as Add takes it: 0|-?[1-9][0-9]*, of at most 18
+// digits here; the range is checked apart.
+func ParseInt(text string) (n int64, ok bool) {
+	digits := strings.TrimPrefix(text, "-")
+	if digits == "" || digits[0] == '0' && text != "0" {
+		return 0, false
+	}
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 0, false
+		}
+	}
+	if len(digits) > 18 {
+		return MaxInt + 1, true // an integer, out of range
+	}
+	n, _ = strconv.ParseInt(text, 10, 64)
+	return n, true
+}
+
+func inRange(n int64) bool { return -MaxInt <= n && n <= MaxInt }
+
+func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
