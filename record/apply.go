@@ -12,9 +12,11 @@ func (r *Record) Apply(b *Batch, now int64) (reply Reply, changed bool) {
 	if len(b.Ops) > 0 {
 		switch b.Ops[0].Kind {
 		case OpCreate:
-			return r.create(b, reply)
+			changed = r.create(b, &reply)
+			return reply, changed
 		case OpDestroy:
-			return r.destroy(b, reply)
+			changed = r.destroy(b, &reply)
+			return reply, changed
 		}
 	}
 	status, presents := r.judge(b.Access, now)
@@ -22,14 +24,16 @@ func (r *Record) Apply(b *Batch, now int64) (reply Reply, changed bool) {
 		r.Meta.Unpresented = false
 		r.Previous.Presented = now
 	}
-	if status == OK {
-		return r.operate(b, b.Ops, 0, reply, presents)
+	if status != OK {
+		r.refuse(status, &reply)
+		return reply, false
 	}
-	return r.refuse(status, reply), false
+	changed = r.operate(b, b.Ops, 0, &reply)
+	return reply, changed || presents
 }
 
 // refuse answers an access that judge did not accept.
-func (r *Record) refuse(status Status, reply Reply) Reply {
+func (r *Record) refuse(status Status, reply *Reply) {
 	reply.Status = status
 	switch status {
 	case Ended:
@@ -38,65 +42,66 @@ func (r *Record) refuse(status Status, reply Reply) Reply {
 		reply.Meta, reply.Revision = r.Meta, r.Revision
 		reply.Meta.Secret = Secret{}
 	}
-	return reply
 }
 
 // hold answers a condition or an operation that stands in the way of an accepted
 // access.
-func (r *Record) hold(status Status, at int, reply Reply) Reply {
-	return Reply{Status: status, At: at, Now: reply.Now, Meta: r.Meta, Revision: r.Revision}
+func (r *Record) hold(status Status, at int, reply *Reply) {
+	*reply = Reply{Status: status, At: at, Now: reply.Now, Meta: r.Meta, Revision: r.Revision}
 }
 
-// create makes the record and applies the rest of the batch to it.
-func (r *Record) create(b *Batch, reply Reply) (Reply, bool) {
+// create makes the record and applies the rest of the batch to it. It reports
+// whether r changed, as the others do.
+func (r *Record) create(b *Batch, reply *Reply) bool {
 	switch r.State {
 	case Live:
 		reply.Status = Exists
-		return reply, false
+		return false
 	case Dead:
-		reply.Status, reply.Reason = Ended, r.Tombstone.Reason
-		return reply, false
+		r.refuse(Ended, reply)
+		return false
 	}
 	op := &b.Ops[0]
 	r.State = Live
 	r.Meta = Meta{
-		Generation:   1,
-		Floor:        1,
-		Secret:       op.Secret,
-		Created:      reply.Now,
-		Touched:      reply.Now,
-		FloorTime:    reply.Now,
-		Renewed:      reply.Now,
-		BrowserClose: op.Expiry.BrowserClose,
+		Generation: 1,
+		Floor:      1,
+		Secret:     op.Secret,
+		Created:    reply.Now,
+		Touched:    reply.Now,
+		FloorTime:  reply.Now,
+		Renewed:    reply.Now,
 	}
 	r.Meta.expire(op.Expiry, reply.Now)
-	reply, _ = r.operate(b, b.Ops[1:], 1, reply, true)
+	r.operate(b, b.Ops[1:], 1, reply)
 	if reply.Status != OK {
 		r.Reset()
 		reply.Meta, reply.Revision = Meta{}, 0
-		return reply, false
+		return false
 	}
 	if r.Revision == 0 { // nothing but Create
 		r.Revision, reply.Revision = 1, 1
 	}
-	return reply, true
+	return true
 }
 
 // destroy leaves a tombstone, whether or not there was a record.
-func (r *Record) destroy(b *Batch, reply Reply) (Reply, bool) {
+func (r *Record) destroy(b *Batch, reply *Reply) bool {
 	nothing := r.State == None && b.Access.Mode == Admin
 	if status, _ := r.judge(b.Access, reply.Now); status != OK && !nothing {
-		return r.refuse(status, reply), false
+		r.refuse(status, reply)
+		return false
 	}
 	if at := r.conflict(b.Conditions); at >= 0 {
-		return r.hold(Conflict, at, reply), false
+		r.hold(Conflict, at, reply)
+		return false
 	}
 	reply.Values = []Value{{Text: r.User, Found: r.State == Live}}
 	op := &b.Ops[0]
 	r.Reset()
 	r.State = Dead
 	r.Tombstone = Tombstone{Reason: op.Reason, Ended: reply.Now, Until: reply.Now + op.Int}
-	return reply, true
+	return true
 }
 
 // conflict returns the index of the first condition that does not hold, or -1.
@@ -124,10 +129,11 @@ func (r *Record) conflict(conditions []Condition) int {
 }
 
 // operate checks the conditions and all of ops, whose first has the index base in
-// the batch, and then writes. changed says that r has changed already.
-func (r *Record) operate(b *Batch, ops []Op, base int, reply Reply, changed bool) (Reply, bool) {
+// the batch, and then writes.
+func (r *Record) operate(b *Batch, ops []Op, base int, reply *Reply) (changed bool) {
 	if at := r.conflict(b.Conditions); at >= 0 {
-		return r.hold(Conflict, at, reply), changed
+		r.hold(Conflict, at, reply)
+		return false
 	}
 	reply.Values = make([]Value, base+len(ops))
 	p := plan{record: r, limits: b.Limits.OrDefault(), now: reply.Now, fields: len(r.Fields), size: r.size}
@@ -138,16 +144,17 @@ func (r *Record) operate(b *Batch, ops []Op, base int, reply Reply, changed bool
 		}
 	}
 	for i := range ops {
-		if status := p.check(&ops[i], &reply, base+i); status != OK {
-			return r.hold(status, base+i, reply), changed
+		if status := p.check(&ops[i], reply, base+i); status != OK {
+			r.hold(status, base+i, reply)
+			return false
 		}
 	}
-	revised := p.write(ops, &reply, base)
+	revised := p.write(ops, reply, base)
 	if revised {
 		r.Revision++
 	}
 	reply.Meta, reply.Revision = r.Meta, r.Revision
-	return reply, changed || revised || p.touched
+	return revised || p.touched
 }
 
 // expire sets the timeouts, counted from now.

@@ -17,6 +17,8 @@ type Batch struct {
 	Conditions []Condition
 	Ops        []Op
 	Limits     Limits
+	// Fresh asks a cache in front of a store to read from the store itself.
+	Fresh bool
 }
 
 // Access says who asks, and how strictly that is judged.
@@ -285,6 +287,9 @@ var (
 // checked JSON texts. Stores are given only batches that pass.
 func (b *Batch) Check() error {
 	limits := b.Limits.OrDefault()
+	if b.Access.Mode > Held {
+		return fmt.Errorf("%w: unknown access mode %d", ErrBatch, b.Access.Mode)
+	}
 	for i := range b.Conditions {
 		if err := b.Conditions[i].check(limits); err != nil {
 			return err
@@ -362,7 +367,14 @@ func (op *Op) check(l Limits) error {
 	}
 	switch op.Kind {
 	case OpAuthenticate:
+		if op.Expiry.Absolute < 0 || op.Expiry.Absolute > MaxTimeout {
+			return fmt.Errorf("%w: authenticated for %d ms", ErrBatch, op.Expiry.Absolute)
+		}
 		return checkUser(op.Text)
+	case OpRotate:
+		if op.Expiry.Idle < 0 || op.Expiry.Idle > MaxTimeout {
+			return fmt.Errorf("%w: grace of %d ms", ErrBatch, op.Expiry.Idle)
+		}
 	case OpDescribe:
 		if len(op.Text) > MaxDevice {
 			return fmt.Errorf("%w: device of %d bytes, the limit is %d", ErrTooLarge, len(op.Text), MaxDevice)

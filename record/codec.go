@@ -3,7 +3,6 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 )
 
 // The encoding, for stores that keep one value per session:
@@ -93,7 +92,7 @@ func (r *Record) decodeLive(s string) error {
 	}
 	if r.Meta.HasUser {
 		r.User = in.text()
-		r.Auth = getUint(in.take(6))
+		r.Auth = in.uint48()
 	}
 	r.Device = in.text()
 	fields := in.uvarint()
@@ -105,7 +104,7 @@ func (r *Record) decodeLive(s string) error {
 		if in.bad {
 			return fmt.Errorf("%w: the record is cut short", ErrCorrupt)
 		}
-		if n := len(r.Fields); n > 0 && strings.Compare(r.Fields[n-1].Name, f.Name) >= 0 {
+		if n := len(r.Fields); n > 0 && r.Fields[n-1].Name >= f.Name {
 			return fmt.Errorf("%w: fields out of order", ErrCorrupt)
 		}
 		r.size += len(f.Name) + len(f.Text)
@@ -152,7 +151,20 @@ func (in *input) uvarint() (v uint64) {
 	return 0
 }
 
+func (in *input) uint48() int64 {
+	s := in.take(6)
+	if in.bad {
+		return 0
+	}
+	return getUint48(s)
+}
+
 func (in *input) text() string {
+	if s := in.rest; s != "" && s[0] < 0x80 && int(s[0]) < len(s) { // the usual case
+		end := 1 + int(s[0])
+		in.rest = s[end:]
+		return s[1:end]
+	}
 	n := in.uvarint()
 	if n > uint64(len(in.rest)) {
 		in.rest, in.bad = "", true

@@ -36,6 +36,15 @@ func ParseHandle(text string) (h Handle, err error) {
 	return h, nil
 }
 
+// MarshalText is String, for encoding/json and log/slog.
+func (h Handle) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText is ParseHandle.
+func (h *Handle) UnmarshalText(text []byte) (err error) {
+	*h, err = ParseHandle(string(text))
+	return err
+}
+
 // Secret is the random half of a token: 128 bits that only the cookie and the
 // record hold (OWASP ASVS 5.0, 7.2.3). It is never printed.
 type Secret [16]byte
@@ -49,8 +58,10 @@ func NewSecret() (s Secret) {
 // String hides the secret, so that no log shows it by accident.
 func (s Secret) String() string { return "[secret]" }
 
-// GoString hides the secret from %#v.
-func (s Secret) GoString() string { return "record.Secret{…}" }
-
-// Format hides the secret from every other verb, %x and %d among them.
+// Format hides the secret from every verb, %x and %#v among them. It is not asked
+// for a secret in an unexported field: a struct that has one needs a Format or
+// LogValue of its own.
 func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
+
+// MarshalText hides the secret from encoding/json and log/slog.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

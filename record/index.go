@@ -167,9 +167,7 @@ func (x *Index) step(s *IndexStep, now int64) (status IndexStatus, changed bool)
 	case Confirm, Refresh:
 		return x.confirm(s, at, now)
 	case Unlist:
-		before := len(x.Entries)
-		x.Entries = slices.DeleteFunc(x.Entries, func(e Entry) bool { return slices.Contains(s.Handles, e.Handle) })
-		return IndexOK, len(x.Entries) != before
+		return IndexOK, x.unlist(s.Handles)
 	case Block:
 		until := max(x.BlockedUntil, now+s.Duration)
 		changed = until != x.BlockedUntil
@@ -179,6 +177,16 @@ func (x *Index) step(s *IndexStep, now int64) (status IndexStatus, changed bool)
 		x.BlockedUntil = 0
 	}
 	return IndexOK, changed
+}
+
+func (x *Index) unlist(handles []Handle) (changed bool) {
+	gone := make(map[Handle]bool, len(handles))
+	for _, h := range handles {
+		gone[h] = true
+	}
+	before := len(x.Entries)
+	x.Entries = slices.DeleteFunc(x.Entries, func(e Entry) bool { return gone[e.Handle] })
+	return len(x.Entries) != before
 }
 
 func (x *Index) enlist(s *IndexStep, at int, now int64) (IndexStatus, bool) {

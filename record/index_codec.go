@@ -31,8 +31,8 @@ func (e *Entry) Unpack(s string) error {
 		return fmt.Errorf("%w: index entry", ErrCorrupt)
 	}
 	e.State = EntryState(s[0])
-	e.Added = getUint(s[1:7])
-	e.Deadline = getUint(s[7:13])
+	e.Added = getUint48(s[1:7])
+	e.Deadline = getUint48(s[7:13])
 	return nil
 }
 
@@ -64,10 +64,13 @@ func (x *Index) Decode(s string) error {
 		return err
 	}
 	in := input{rest: s[1:]}
-	blocked := getUint(in.take(6))
+	blocked := in.uint48()
 	n := in.uvarint()
 	if in.bad || n != uint64(len(in.rest)/(16+EntrySize)) || len(in.rest)%(16+EntrySize) != 0 {
 		return fmt.Errorf("%w: index of %d bytes", ErrCorrupt, len(s))
+	}
+	if n == 0 && blocked == 0 {
+		return fmt.Errorf("%w: index that holds nothing", ErrCorrupt)
 	}
 	entries := slices.Grow(x.Entries, int(n))
 	for range n {

@@ -23,10 +23,11 @@ func CheckJSON(text []byte) (string, error) {
 	if err := json.Compact(&compact, text); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrJSON, err)
 	}
-	if err := checkSurrogates(compact.String()); err != nil {
+	checked := compact.String()
+	if err := checkSurrogates(checked); err != nil {
 		return "", err
 	}
-	return compact.String(), nil
+	return checked, nil
 }
 
 // checkSurrogates refuses an escape of half a surrogate pair (RFC 8259, section

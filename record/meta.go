@@ -78,22 +78,16 @@ func (m *Meta) Pack() [MetaSize]byte {
 	return b
 }
 
-func (m *Meta) flags() (f byte) {
-	for _, flag := range [...]struct {
-		set bool
-		bit byte
-	}{
-		{m.BrowserClose, flagBrowserClose},
-		{m.CustomExpiry, flagCustomExpiry},
-		{m.Unpresented, flagUnpresented},
-		{m.HasPrevious, flagPrevious},
-		{m.HasUser, flagUser},
-	} {
-		if flag.set {
-			f |= flag.bit
-		}
+func (m *Meta) flags() byte {
+	return bit(m.BrowserClose, flagBrowserClose) | bit(m.CustomExpiry, flagCustomExpiry) |
+		bit(m.Unpresented, flagUnpresented) | bit(m.HasPrevious, flagPrevious) | bit(m.HasUser, flagUser)
+}
+
+func bit(set bool, flag byte) byte {
+	if set {
+		return flag
 	}
-	return f
+	return 0
 }
 
 // Unpack reads what Pack wrote. ErrLayout is returned when the layout is newer
@@ -110,14 +104,14 @@ func (m *Meta) Unpack(s string) error {
 		return fmt.Errorf("%w: meta flags %#x", ErrCorrupt, f)
 	}
 	*m = Meta{
-		Generation:   uint32(getUint(s[2:6])),
-		Floor:        uint32(getUint(s[6:10])),
-		Created:      getUint(s[26:32]),
-		Deadline:     getUint(s[32:38]),
-		Idle:         getUint(s[38:44]),
-		Touched:      getUint(s[44:50]),
-		FloorTime:    getUint(s[50:56]),
-		Renewed:      getUint(s[56:62]),
+		Generation:   getUint32(s[2:6]),
+		Floor:        getUint32(s[6:10]),
+		Created:      getUint48(s[26:32]),
+		Deadline:     getUint48(s[32:38]),
+		Idle:         getUint48(s[38:44]),
+		Touched:      getUint48(s[44:50]),
+		FloorTime:    getUint48(s[50:56]),
+		Renewed:      getUint48(s[56:62]),
 		BrowserClose: f&flagBrowserClose != 0,
 		CustomExpiry: f&flagCustomExpiry != 0,
 		Unpresented:  f&flagUnpresented != 0,
@@ -169,8 +163,8 @@ func (p *Previous) Unpack(s string) error {
 		return fmt.Errorf("%w: previous generation of %d bytes instead of %d", ErrCorrupt, len(s), PreviousSize)
 	}
 	copy(p.Secret[:], s)
-	p.Presented = getUint(s[16:22])
-	p.Grace = getUint(s[22:28])
+	p.Presented = getUint48(s[16:22])
+	p.Grace = getUint48(s[22:28])
 	return nil
 }
 
@@ -203,8 +197,8 @@ func (t *Tombstone) Unpack(s string) error {
 		return fmt.Errorf("%w: tombstone", ErrCorrupt)
 	}
 	t.Reason = Reason(s[2])
-	t.Ended = getUint(s[3:9])
-	t.Until = getUint(s[9:15])
+	t.Ended = getUint48(s[3:9])
+	t.Until = getUint48(s[9:15])
 	return nil
 }
 
@@ -244,9 +238,12 @@ func putUint48(b []byte, v int64) {
 	b[3], b[4], b[5] = byte(v>>16), byte(v>>8), byte(v)
 }
 
-func getUint(s string) (v int64) {
-	for i := range len(s) {
-		v = v<<8 | int64(s[i])
-	}
-	return v
+func getUint48(s string) int64 {
+	_ = s[5]
+	return int64(s[0])<<40 | int64(s[1])<<32 | int64(s[2])<<24 | int64(s[3])<<16 | int64(s[4])<<8 | int64(s[5])
+}
+
+func getUint32(s string) uint32 {
+	_ = s[3]
+	return uint32(s[0])<<24 | uint32(s[1])<<16 | uint32(s[2])<<8 | uint32(s[3])
 }

@@ -114,7 +114,8 @@ func (p *plan) append(op *Op) Status {
 func IsList(text string) bool { return strings.HasPrefix(text, "[") }
 
 // put notes that a field gets a text, unless that takes the record past a limit.
-// A write that does not make the record larger is always allowed.
+// A write that does not make the record larger is always allowed, and one that
+// adds no field is not held to the number of fields.
 func (p *plan) put(name, old, text string, found bool) Status {
 	grows := len(text) - len(old)
 	if !found {
@@ -122,7 +123,7 @@ func (p *plan) put(name, old, text string, found bool) Status {
 		p.fields++
 	}
 	p.size += grows
-	if grows > 0 && (p.size > p.limits.Size || p.fields > p.limits.Fields) {
+	if grows > 0 && p.size > p.limits.Size || !found && p.fields > p.limits.Fields {
 		return TooLarge
 	}
 	p.record.changes = append(p.record.changes, change{name: name, text: text})

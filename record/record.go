@@ -1,9 +1,6 @@
 package record
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Record is one session as a store keeps it: live, a tombstone, or absent (the
 // zero Record). It is not for concurrent use. Its strings may be shared; they
@@ -33,6 +30,18 @@ const (
 	Dead // a tombstone
 )
 
+// Scratch returns a live record that holds fields, which are sorted by name, to
+// try operations on, as a transaction does before it commits. Whoever has no
+// store needs no other record.
+func Scratch(fields []Field) *Record {
+	r := &Record{State: Live, Fields: slices.Clone(fields)}
+	r.Meta.Deadline, r.Meta.Idle = MaxTimeout, MaxTimeout
+	for _, f := range fields {
+		r.size += len(f.Name) + len(f.Text)
+	}
+	return r
+}
+
 // Expires returns when a store may forget the record, in ms since 1970 by its
 // own clock. It is 0 for an absent one.
 func (r *Record) Expires() int64 {
@@ -48,8 +57,10 @@ func (r *Record) Expires() int64 {
 // Size returns the bytes of all field names and texts, which Limits.Size bounds.
 func (r *Record) Size() int { return r.size }
 
-// Reset makes r absent and keeps its capacity.
+// Reset makes r absent and keeps its capacity, but none of its strings.
 func (r *Record) Reset() {
+	clear(r.Fields)
+	clear(r.changes)
 	*r = Record{Fields: r.Fields[:0], changes: r.changes[:0]}
 }
 
@@ -61,10 +72,26 @@ func (r *Record) Get(name string) (text string, found bool) {
 	return "", false
 }
 
-func (r *Record) find(name string) (int, bool) {
-	return slices.BinarySearchFunc(r.Fields, name, func(f Field, name string) int {
-		return strings.Compare(f.Name, name)
-	})
+// find returns where a field is, or would be. Few fields are looked through:
+// names of different lengths are told apart at once.
+func (r *Record) find(name string) (at int, found bool) {
+	if len(r.Fields) <= 8 {
+		for i := range r.Fields {
+			if r.Fields[i].Name == name {
+				return i, true
+			}
+		}
+	}
+	low, high := 0, len(r.Fields)
+	for low < high {
+		middle := (low + high) / 2
+		if r.Fields[middle].Name < name {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, low < len(r.Fields) && r.Fields[low].Name == name
 }
 
 func (r *Record) set(name, text string) {

@@ -16,8 +16,8 @@ type Reply struct {
 	Now int64
 	// Meta and Revision are the record's after the batch, unless Status is Absent,
 	// Ended or Exists, or the batch destroyed the record; then they are zero. When
-	// Status is Superseded, Meta.Secret is hidden. Revision is 0 (unknown) when a
-	// server answered a read by itself.
+	// Status is Superseded, Meta.Secret is hidden. Revision may be 0 (unknown) in
+	// the answer to a batch of nothing but OpGet.
 	Meta     Meta
 	Revision uint64
 	// Values answer the operations, one for each in its place; nil unless
@@ -26,6 +26,8 @@ type Reply struct {
 	// Fields answer GetAll, sorted by name. Identity answers GetIdentity.
 	Fields   []Field
 	Identity Identity
+	// Cached says that a cache in front of the store answered.
+	Cached bool
 }
 
 // Value is what an operation on a field answers; see OpKind.

@@ -1,0 +1,192 @@
+package pazzo
+
+import (
+	"context"
+
+	"github.com/pazzo-sessions/pazzo/record"
+)
+
+// open tries the request's tokens with the batch itself, so that a request which
+// begins with a write costs one round trip. s.opening is held.
+func (s *Session) open(ctx context.Context, b *record.Batch) (record.Reply, error) {
+	for len(s.candidates) > 0 {
+		c := s.candidates[0]
+		b.Access = record.Access{Mode: record.Open, Generation: c.generation, Secret: c.secret}
+		reply, err := s.exchange(ctx, c.handle, b)
+		if err != nil {
+			return reply, err
+		}
+		s.candidates = s.candidates[1:]
+		if accepted(reply.Status) {
+			s.opened(ctx, c, &reply)
+			return reply, s.failure(&reply, b)
+		}
+		s.rejected(ctx, c, &reply)
+	}
+	return s.withoutSession(ctx, b)
+}
+
+// opened takes in that the token c has opened the session.
+func (s *Session) opened(ctx context.Context, c candidate, reply *record.Reply) {
+	if reply.Meta.Generation == 0 { // destroyed by this batch
+		s.mu.Lock()
+		s.current = c.token
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Lock()
+	s.state, s.current = live, c.token
+	s.mu.Unlock()
+	s.notice(reply)
+	if s.rotateIfDue(ctx, c, reply) {
+		return
+	}
+	if c.old || c.generation != reply.Meta.Generation {
+		s.issue(reply)
+	}
+	s.touchIfDue(ctx, reply)
+}
+
+// rejected takes in that the token c has opened nothing. Of several, the first
+// that was ever good decides what the request may do.
+func (s *Session) rejected(ctx context.Context, c candidate, reply *record.Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == unopened || s.state == none {
+		s.refuse(ctx, c.handle, reply)
+	}
+}
+
+// rotateIfDue begins a new generation if Options.RotateEvery asks for it and the
+// cookie can still be set. One of several concurrent requests wins; the others
+// adopt its token.
+func (s *Session) rotateIfDue(ctx context.Context, c candidate, reply *record.Reply) bool {
+	every := s.manager.options.RotateEvery.Milliseconds()
+	m := &reply.Meta
+	if every == 0 || reply.Now-m.Renewed < every || c.generation != m.Generation || !s.response.open() {
+		return false
+	}
+	rotation := newCall(record.Rotate(m.Generation, record.NewSecret(), s.manager.options.RotateGrace.Milliseconds()), record.Touch())
+	defer rotation.release()
+	rotation.batch.Access = record.Access{Mode: record.Held, Generation: c.generation}
+	renewed, err := s.manager.apply(ctx, "renew", c.handle, &rotation.batch)
+	if err != nil || renewed.Status != record.OK {
+		if err != nil {
+			s.manager.trouble(ctx, "cannot rotate the token", c.handle, err)
+		}
+		return false
+	}
+	if renewed.Values[0].Found {
+		s.manager.happened(ctx, LifeCycle{Event: Rotated, Handle: c.handle})
+	}
+	s.notice(&renewed)
+	s.touched(ctx, c.handle, &renewed, renewed.Values[1])
+	if renewed.Meta.Generation != c.generation || c.old {
+		s.issue(&renewed)
+	}
+	return true
+}
+
+// issue has the response set the cookie to the current generation's token.
+func (s *Session) issue(reply *record.Reply) {
+	s.mu.Lock()
+	t := token{handle: s.current.handle, generation: reply.Meta.Generation, secret: reply.Meta.Secret}
+	s.mu.Unlock()
+	s.response.set(cookie{action: set, token: t, persistent: !reply.Meta.BrowserClose, left: reply.Meta.Deadline - reply.Now})
+}
+
+// withoutSession answers a batch when none of the request's tokens opens one. It
+// makes a session if the batch has something to keep. s.opening is held.
+func (s *Session) withoutSession(ctx context.Context, b *record.Batch) (record.Reply, error) {
+	nothing := record.Reply{Values: make([]record.Value, len(b.Ops))}
+	s.mu.Lock()
+	if s.state == unopened {
+		s.state = none
+	}
+	state, refusal := s.state, s.refusal
+	s.mu.Unlock()
+	if b.ReadOnly() {
+		return nothing, nil
+	}
+	if err := s.mayBegin(state, refusal); err != nil {
+		return record.Reply{}, err
+	}
+	for _, c := range b.Conditions {
+		if c.Kind == record.FieldIs || c.Kind == record.RevisionIs && c.Revision != 0 {
+			return record.Reply{Status: record.Conflict}, ErrConflict
+		}
+	}
+	if !keeps(b.Ops) {
+		return nothing, nil
+	}
+	return s.create(ctx, b)
+}
+
+// keeps reports whether an operation leaves something in a new session.
+func keeps(ops []record.Op) bool {
+	for i := range ops {
+		switch ops[i].Kind {
+		case record.OpSet, record.OpSetIfAbsent, record.OpAdd, record.OpAppend, record.OpSetExpiry, record.OpDescribe:
+			return true
+		}
+	}
+	return false
+}
+
+// mayBegin says whether a write in this request may begin a new session.
+func (s *Session) mayBegin(state state, r refusal) error {
+	switch state {
+	case superseded:
+		// The browser may have lost the response with its new cookie; after a
+		// minute nothing of that time is in flight.
+		if !s.request.navigation || r.age < supersededFor {
+			return ErrSuperseded
+		}
+	case ended:
+		if !r.own && (r.reason == record.Replaced || !s.request.mayBeFirst()) {
+			return ErrGone
+		}
+	default:
+		if s.manager.options.CreateOnNavigation && !s.request.mayBeFirst() {
+			return ErrNotNavigation
+		}
+	}
+	return nil
+}
+
+// supersededFor is how long, in ms, a superseded token keeps a navigation from
+// beginning a new session.
+const supersededFor = 60_000
+
+// create makes a session with the batch's operations. s.opening is held.
+func (s *Session) create(ctx context.Context, b *record.Batch) (record.Reply, error) {
+	if !s.response.open() {
+		return record.Reply{}, ErrResponseStarted
+	}
+	handle := record.NewHandle()
+	c := newCall(record.Create(record.NewSecret(), s.manager.expiry))
+	defer c.release()
+	c.batch.Ops = append(c.batch.Ops, b.Ops...)
+	reply, err := s.manager.apply(ctx, "create", handle, &c.batch)
+	if err != nil {
+		return record.Reply{}, err
+	}
+	if reply.Status != record.OK {
+		return record.Reply{}, s.failure(&reply, &c.batch)
+	}
+	s.begin(handle, &reply)
+	s.manager.happened(ctx, LifeCycle{Event: Created, Handle: handle})
+	reply.Values = reply.Values[1:]
+	return reply, nil
+}
+
+// begin takes in that this request has made a session.
+func (s *Session) begin(h record.Handle, reply *record.Reply) {
+	s.mu.Lock()
+	s.state, s.isNew, s.refusal = live, true, refusal{}
+	s.current = token{handle: h, generation: reply.Meta.Generation, secret: reply.Meta.Secret}
+	s.snapshot = nil
+	s.mu.Unlock()
+	s.notice(reply)
+	s.issue(reply)
+}

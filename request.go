@@ -1,0 +1,47 @@
+package pazzo
+
+import (
+	"net/http"
+	"slices"
+)
+
+// maxCandidates is how many of a request's tokens are tried with the store.
+const maxCandidates = 3
+
+// request is what a session needs to know of its HTTP request.
+type request struct {
+	detached   bool // Acquire: there is none
+	navigation bool // Sec-Fetch-Mode: navigate
+	silent     bool // no Sec-Fetch headers: not a browser, or plain http
+}
+
+// read takes the Fetch metadata of r (W3C Fetch Metadata Request Headers).
+func (q *request) read(r *http.Request) {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	q.navigation = mode == "navigate"
+	q.silent = mode == "" && r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Sec-Fetch-Dest") == ""
+}
+
+// mayBeFirst reports whether the request may be a visitor's first, rather than
+// one of the many that a page sends.
+func (q *request) mayBeFirst() bool { return q.detached || q.navigation || q.silent }
+
+// candidates puts the tokens of ours that came with r into list, in the order of
+// the cookies, and returns how many there are. Forged ones cost a mac and are not
+// counted; the store never hears of them.
+func (m *Manager) candidates(r *http.Request, list *[maxCandidates]candidate) (n int) {
+	for _, line := range r.Header["Cookie"] {
+		for value := range cookieValues(line, m.options.Cookie.Name) {
+			t, old, ok := m.keys.open(value)
+			c := candidate{token: t, old: old}
+			if !ok || slices.Contains(list[:n], c) {
+				continue
+			}
+			list[n] = c
+			if n++; n == maxCandidates {
+				return n
+			}
+		}
+	}
+	return n
+}

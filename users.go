@@ -1,0 +1,210 @@
+package pazzo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pazzo-sessions/pazzo/record"
+)
+
+// pendingFor is how long, in ms, a listed login may take before it counts as cut
+// short.
+const pendingFor = 60_000
+
+// Sessions lists the live sessions of a user, the oldest login first.
+func (m *Manager) Sessions(ctx context.Context, user string) ([]Info, error) {
+	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.List})
+	if err != nil {
+		return nil, err
+	}
+	return m.survey(ctx, user, &reply)
+}
+
+// survey looks up the listed sessions, drops the dead entries, and finishes off
+// the doomed.
+func (m *Manager) survey(ctx context.Context, user string, reply *record.IndexReply) (infos []Info, err error) {
+	var dead []record.Handle
+	for _, e := range reply.Entries {
+		if e.State == record.Doomed {
+			continue
+		}
+		info, found, err := m.lookUp(ctx, e.Handle)
+		switch {
+		case err != nil:
+			return nil, err
+		case found && info.User == user:
+			infos = append(infos, info)
+		case e.State == record.Active || reply.Now-e.Added > pendingFor:
+			dead = append(dead, e.Handle)
+		}
+	}
+	m.unlist(ctx, user, dead...)
+	m.finish(ctx, user, reply)
+	return infos, nil
+}
+
+// lookUp reads a session by its handle.
+func (m *Manager) lookUp(ctx context.Context, h record.Handle) (Info, bool, error) {
+	reply, err := m.apply(ctx, "read", h, &record.Batch{Ops: []record.Op{record.GetIdentity()}})
+	if err != nil || reply.Status != record.OK {
+		return Info{}, false, err
+	}
+	return newInfo(h, &reply), true, nil
+}
+
+// Revoke destroys a session by its handle, and reports whether there was one.
+// Whatever is in flight with it gets ErrGone.
+func (m *Manager) Revoke(ctx context.Context, h Handle) (bool, error) {
+	user, found, err := m.end(ctx, h, record.Revoked)
+	if user != "" {
+		m.unlist(ctx, user, h)
+	}
+	return found, err
+}
+
+// end destroys a session, whose user is returned. If ofUser is given, it must be
+// that user's or nobody's.
+func (m *Manager) end(ctx context.Context, h record.Handle, reason record.Reason, ofUser ...string) (user string, found bool, err error) {
+	b := record.Batch{Ops: []record.Op{record.Destroy(reason, m.options.KeepTombstones.Milliseconds())}}
+	for _, u := range ofUser {
+		b.Conditions = append(b.Conditions, record.Condition{Kind: record.UserIsOrNone, Text: u})
+	}
+	reply, err := m.apply(ctx, "destroy", h, &b)
+	if err != nil || reply.Status != record.OK || !reply.Values[0].Found {
+		return "", false, err
+	}
+	user = reply.Values[0].Text
+	m.happened(ctx, LifeCycle{Event: Destroyed, Handle: h, User: user, Reason: reason.String()})
+	return user, true, nil
+}
+
+// RevokeAll destroys all sessions of a user but those named, as for “log out
+// everywhere else” (OWASP ASVS 5.0, 7.4.3), logins under way included. It returns
+// how many it ended. If some could not be ended, the others have been, and the
+// error says why; call it again.
+//
+// ErrMayEvict is returned when the store may have lost the user's list, unless
+// Options.BestEffortUsers is set. A login that starts later is not hindered: see
+// Block.
+func (m *Manager) RevokeAll(ctx context.Context, user string, except ...Handle) (int, error) {
+	if err := m.mustList(ctx); err != nil {
+		return 0, err
+	}
+	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.List})
+	if err != nil {
+		return 0, err
+	}
+	return m.revokeListed(ctx, user, &reply, except)
+}
+
+func (m *Manager) revokeListed(ctx context.Context, user string, reply *record.IndexReply, except []Handle) (n int, err error) {
+	var errs []error
+	var over []record.Handle
+	for _, e := range reply.Entries {
+		if slices.Contains(except, e.Handle) {
+			continue
+		}
+		_, found, err := m.end(ctx, e.Handle, record.Revoked, user)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("session %v: %w", e.Handle, err))
+			continue
+		}
+		over = append(over, e.Handle)
+		if found {
+			n++
+		}
+	}
+	m.unlist(ctx, user, over...)
+	return n, errors.Join(errs...)
+}
+
+// Block ends all sessions of a user and refuses logins (ErrBlocked) for the
+// duration, or the absolute timeout if that is longer (0: that), until Unblock:
+// for an account that has been disabled (OWASP ASVS 5.0, 7.4.2). A login under
+// way is refused too. For a block that lasts for good, have the app refuse the
+// login itself; this one outlives every session that might be in flight.
+//
+// Errors are those of RevokeAll; the block itself is in force unless
+// ErrUnavailable or ErrMayEvict is returned before anything was ended.
+func (m *Manager) Block(ctx context.Context, user string, d time.Duration) error {
+	if err := m.mustList(ctx); err != nil {
+		return err
+	}
+	d = max(d, m.options.Timeouts.Absolute)
+	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Block, Duration: d.Milliseconds()})
+	if err != nil {
+		return err
+	}
+	_, err = m.revokeListed(ctx, user, &reply, nil)
+	return err
+}
+
+// Unblock permits logins of the user again.
+func (m *Manager) Unblock(ctx context.Context, user string) error {
+	_, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Unblock})
+	return err
+}
+
+// mustList returns ErrMayEvict when the store may lose a user's list and that has
+// not been accepted.
+func (m *Manager) mustList(ctx context.Context) error {
+	if m.options.BestEffortUsers {
+		return nil
+	}
+	traits, err := m.store.Traits(ctx)
+	if err != nil {
+		return err
+	}
+	if traits.MayEvict {
+		return fmt.Errorf("%w: %s (for Redis, set maxmemory-policy noeviction; or set Options.BestEffortUsers)", ErrMayEvict, traits.Name)
+	}
+	return nil
+}
+
+// unlist drops handles from a user's index. Trouble is logged: a dead entry is
+// dropped whenever the list is next looked at.
+func (m *Manager) unlist(ctx context.Context, user string, handles ...record.Handle) {
+	if len(handles) == 0 {
+		return
+	}
+	if _, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Unlist, Handles: handles}); err != nil {
+		m.trouble(ctx, "cannot unlist a session", handles[0], err)
+	}
+}
+
+// finish destroys and unlists the doomed entries of a reply, whoever left them.
+// Trouble is logged: the next look at the list tries again.
+func (m *Manager) finish(ctx context.Context, user string, reply *record.IndexReply) {
+	var over []record.Handle
+	for _, e := range reply.Entries {
+		if e.State != record.Doomed {
+			continue
+		}
+		if _, _, err := m.end(ctx, e.Handle, record.Evicted, user); err != nil {
+			m.trouble(ctx, "cannot end a session over the cap", e.Handle, err)
+			continue
+		}
+		over = append(over, e.Handle)
+	}
+	m.unlist(ctx, user, over...)
+}
+
+// refresh lists a session that has been touched, and ends it if it is no longer
+// to be. Trouble is logged: the next touch tries again.
+func (m *Manager) refresh(ctx context.Context, user string, h record.Handle, meta *record.Meta, now int64) {
+	lifetime := max(m.expiry.Absolute, meta.Deadline-now)
+	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Refresh, Handle: h, Lifetime: lifetime})
+	if err != nil {
+		m.trouble(ctx, "cannot list a session", h, err)
+		return
+	}
+	if reply.Status == record.IndexBlocked {
+		if _, _, err := m.end(ctx, h, record.Revoked, user); err != nil {
+			m.trouble(ctx, "cannot end a blocked user's session", h, err)
+		}
+	}
+	m.finish(ctx, user, &reply)
+}
