@@ -18,6 +18,10 @@ import "net/http"
 // Cache-Control: no-store as well.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s := FromContext(r.Context()); s != nil && s.manager == m {
+			next.ServeHTTP(w, r) // the middleware is installed twice
+			return
+		}
 		s := m.acquire(r)
 		// For a handler that wrote nothing, and for one that panics: whoever
 		// recovers outside must not lose the cookie of a login.
