@@ -1,0 +1,134 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+)
+
+// MoveSlot moves a slot and its keys to the primary of the shard while the
+// cluster serves, as an operator's tool does it: clients see ASK, TRYAGAIN and
+// then MOVED. A slot that is there already stays. Moves of different slots may
+// run at once. After an error the slot may be left half moved; MoveSlot to the
+// same shard again goes on with it.
+func (c *Cluster) MoveSlot(ctx context.Context, slot, shard int) error {
+	m := &slotMove{slot: strconv.Itoa(slot), from: -1, to: shard}
+	defer m.close()
+	if err := m.find(ctx, c, int64(slot)); err != nil {
+		return err
+	}
+	if m.from == m.to {
+		return nil
+	}
+	if err := m.transfer(ctx); err != nil {
+		return fmt.Errorf("redistest: move slot %d: %w", slot, err)
+	}
+	return nil
+}
+
+// slotMove is one slot on its way, with a connection to each primary.
+type slotMove struct {
+	slot           string
+	primaries      [shards]*conn
+	from, to       int // shards
+	fromID, toID   string
+	toHost, toPort string
+	password       string
+}
+
+// find connects to the primaries and asks the target's whose the slot is.
+func (m *slotMove) find(ctx context.Context, c *Cluster, slot int64) error {
+	var ids [shards]string
+	var to *Server
+	for i := range shards {
+		node, err := c.Primary(ctx, i)
+		if err != nil {
+			return err
+		}
+		if m.primaries[i], err = node.dial(ctx); err != nil {
+			return err
+		}
+		ids[i] = c.ids[slices.Index(c.nodes, node)]
+		if i == m.to {
+			to = node
+		}
+	}
+	ranges, err := slotRanges(ctx, to)
+	if err != nil {
+		return err
+	}
+	for _, r := range ranges {
+		if r.first <= slot && slot <= r.last {
+			m.from = slices.Index(ids[:], r.ids[0])
+		}
+	}
+	if m.from < 0 {
+		return fmt.Errorf("redistest: slot %d belongs to no primary", slot)
+	}
+	m.fromID, m.toID = ids[m.from], ids[m.to]
+	m.toHost, m.toPort, _ = net.SplitHostPort(to.Addr())
+	m.password = to.password
+	return nil
+}
+
+func (m *slotMove) transfer(ctx context.Context) error {
+	from, to := m.primaries[m.from], m.primaries[m.to]
+	if _, err := to.do(ctx, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", m.fromID); err != nil {
+		return err
+	}
+	if _, err := from.do(ctx, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.toID); err != nil {
+		return err
+	}
+	for {
+		reply, err := from.do(ctx, "CLUSTER", "GETKEYSINSLOT", m.slot, strconv.Itoa(moveBatch))
+		if err != nil {
+			return err
+		}
+		keys, _ := reply.([]any)
+		if len(keys) == 0 {
+			break
+		}
+		if err := m.migrate(ctx, from, keys); err != nil {
+			return err
+		}
+	}
+	// The target first: until it owns the slot, the source still refers to it.
+	order := []*conn{to, from}
+	for i, primary := range m.primaries {
+		if i != m.from && i != m.to {
+			order = append(order, primary)
+		}
+	}
+	for _, primary := range order {
+		if _, err := primary.do(ctx, "CLUSTER", "SETSLOT", m.slot, "NODE", m.toID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// migrate moves keys without REPLACE: a key on both sides is an error to see,
+// not to overwrite.
+func (m *slotMove) migrate(ctx context.Context, from *conn, keys []any) error {
+	args := []string{"MIGRATE", m.toHost, m.toPort, "", "0", strconv.Itoa(moveMillis)}
+	if m.password != "" {
+		args = append(args, "AUTH", m.password)
+	}
+	args = append(args, "KEYS")
+	for _, k := range keys {
+		key, _ := k.(string)
+		args = append(args, key)
+	}
+	_, err := from.do(ctx, args...)
+	return err
+}
+
+func (m *slotMove) close() {
+	for _, c := range m.primaries {
+		if c != nil {
+			c.close()
+		}
+	}
+}
