@@ -26,8 +26,8 @@ func (r *Record) Append(dst []byte) []byte {
 		packed := r.Tombstone.Pack()
 		return append(dst, packed[:]...)
 	}
-	packed := r.Meta.Pack()
-	dst = append(dst, packed[:]...)
+	dst = append(dst, make([]byte, MetaSize)...)
+	r.Meta.pack((*[MetaSize]byte)(dst[len(dst)-MetaSize:]))
 	dst = binary.AppendUvarint(dst, r.Revision)
 	if r.Meta.HasPrevious {
 		previous := r.Previous.Pack()

@@ -58,9 +58,9 @@ func NewSecret() (s Secret) {
 // String hides the secret, so that no log shows it by accident.
 func (s Secret) String() string { return "[secret]" }
 
-// Format hides the secret from every verb, %x and %#v among them. It is not asked
-// for a secret in an unexported field: a struct that has one needs a Format or
-// LogValue of its own.
+// Format hides the secret from every verb, %x and %#v among them. Package fmt does
+// not ask it for %p, which vet refuses, nor for a secret in an unexported field: a
+// struct that has one needs a Format or LogValue of its own.
 func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
 
 // MarshalText hides the secret from encoding/json and log/slog.

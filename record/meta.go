@@ -66,16 +66,22 @@ func (m *Meta) TouchDue(now int64) bool { return now-m.Touched >= m.Idle/10 }
 //
 // with numbers in big-endian order. Flags, from bit 0: browser close, custom
 // expiry, unpresented, has previous, has user, tombstone.
-func (m *Meta) Pack() [MetaSize]byte {
-	var b [MetaSize]byte
+func (m *Meta) Pack() (b [MetaSize]byte) {
+	m.pack(&b)
+	return b
+}
+
+func (m *Meta) pack(b *[MetaSize]byte) {
 	b[0], b[1] = Layout, m.flags()
 	binary.BigEndian.PutUint32(b[2:], m.Generation)
 	binary.BigEndian.PutUint32(b[6:], m.Floor)
 	copy(b[10:], m.Secret[:])
-	for i, t := range [...]int64{m.Created, m.Deadline, m.Idle, m.Touched, m.FloorTime, m.Renewed} {
-		putUint48(b[26+6*i:], t)
-	}
-	return b
+	putUint48(b[26:], m.Created)
+	putUint48(b[32:], m.Deadline)
+	putUint48(b[38:], m.Idle)
+	putUint48(b[44:], m.Touched)
+	putUint48(b[50:], m.FloorTime)
+	putUint48(b[56:], m.Renewed)
 }
 
 func (m *Meta) flags() byte {

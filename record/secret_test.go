@@ -2,12 +2,14 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSecretNeverPrints(t *testing.T) {
@@ -19,15 +21,22 @@ func TestSecretNeverPrints(t *testing.T) {
 	var shown strings.Builder
 	for _, value := range []any{secret, &secret, []Secret{secret}, [1]Secret{secret}, map[string]Secret{"a": secret},
 		map[Secret]int{secret: 1}, record, *record, record.Meta, record.Previous, op, open(1, secret, op), reply, Access{Open, 1, secret}, error(failure{secret})} {
-		for _, verb := range "vTtbcdoOxXUeEfFgGspq" {
+		for _, verb := range "vTtbcdoOxXUeEfFgGsq" {
 			fmt.Fprintf(&shown, "%"+string(verb)+"\n", value)
 		}
 		fmt.Fprintf(&shown, "%+v %#v % x %#x %032d", value, value, value, value, value)
 		fmt.Fprintln(&shown, value)
+		for _, format := range []string{"", "%d %", "%[2]*[1]d", "%!"} { // ill-formed
+			fmt.Fprintf(&shown, format, value, value)
+		}
 		encoded, _ := json.Marshal(value)
 		shown.Write(encoded)
 		for _, handler := range []slog.Handler{slog.NewTextHandler(&shown, nil), slog.NewJSONHandler(&shown, nil)} {
-			slog.New(handler).Info("m", "value", value)
+			message := slog.NewRecord(time.Time{}, slog.LevelInfo, "m", 0) // without a time, whose digits vary
+			message.Add("value", value)
+			if err := handler.Handle(context.Background(), message); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	if !strings.Contains(shown.String(), "[secret]") {
@@ -47,8 +56,12 @@ type failure struct{ Secret Secret }
 func (f failure) Error() string { return fmt.Sprint(f.Secret) }
 
 func TestRandom(t *testing.T) {
-	if NewSecret() == NewSecret() || NewHandle() == NewHandle() || NewSecret() == (Secret{}) {
-		t.Error("not random")
+	secrets, handles := map[Secret]bool{{}: true}, map[Handle]bool{{}: true}
+	for range 100 {
+		secrets[NewSecret()], handles[NewHandle()] = true, true
+	}
+	if len(secrets) != 101 || len(handles) != 101 {
+		t.Errorf("%d secrets, %d handles", len(secrets), len(handles))
 	}
 }
 
