@@ -23,7 +23,8 @@ import (
 //     the batch was certainly not executed, ErrOutcomeUnknown when it may have
 //     been, ErrLayout or ErrCorrupt when the stored data cannot be read; stored
 //     data that cannot be read is left as it is.
-//  5. The context bounds the wait. A batch whose context ends while it may be
+//  5. The context bounds the wait. A batch whose context has ended before is not
+//     executed, and is ErrUnavailable; one whose context ends while it may be
 //     executing is ErrOutcomeUnknown if it writes, ErrUnavailable if it reads.
 //  6. The batch and the step belong to the caller again once the call has
 //     returned; the reply is the caller's.
@@ -36,7 +37,7 @@ type Store interface {
 	// Traits tells what the store promises. It may ask the server.
 	Traits(ctx context.Context) (Traits, error)
 	// Close releases what the store holds and waits for its goroutines. Calls
-	// under way may fail with ErrUnavailable.
+	// under way may fail with ErrUnavailable, later ones do. It may be called again.
 	Close() error
 }
 
