@@ -21,7 +21,9 @@ type Batch struct {
 	Fresh bool
 }
 
-// Access says who asks, and how strictly that is judged.
+// Access says who asks, and how strictly that is judged. Held has the secret too,
+// though it is not judged: a store may use it to tell one session's reply from
+// another's.
 type Access struct {
 	Mode       Mode
 	Generation uint32

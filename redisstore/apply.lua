@@ -1,0 +1,482 @@
+-- Pazzo: applies one batch to one session, all of it or nothing.
+--
+-- KEYS[1]   <prefix>{<handle, 32 hexadecimal digits>}, a hash:
+--             \0m  meta 62 bytes, or tombstone 15      \0r  revision 6 | size 4
+--             \0p  previous generation 28, if any      \0u  authenticated 6 | user, if any
+--             \0d  device, if any                      everything else: a field and its JSON text
+-- ARGV[1]   layout 1 | handle 16 | mode 1 | clear 1 | generation 4 | secret 16 | max. value 4 |
+--           max. fields 4 | max. size 4 | names 4 | conditions 4 | operations 4,
+--           then one byte for each condition and each operation: its kind. Clear is
+--           1 if there is a clear among the operations. Mode: 0 admin, 1 open, 2 held.
+-- ARGV[2…]  the field names of the conditions and of the operations, in order,
+--           then the operands of the conditions and of the operations, in order
+--
+-- Numbers are big-endian and unsigned; times are ms since 1970, durations ms.
+--
+-- Conditions: 0 name is (text), 1 name absent, 2 revision is (6), 3 user is or none (user).
+-- Operations: 0 get name, 1 get all, 2 set name (text), 3 set if absent name (text),
+--   4 delete name, 5 pop name, 6 add name (decimal), 7 append name (text), 8 drain name,
+--   9 clear, 10 get identity, 11 touch, 12 rotate (from 4 | secret 16 | grace 6),
+--   13 renew (secret 16), 14 authenticate (secret 16 | absolute 6 | user),
+--   15 set expiry (idle 6 | absolute 6 | browser close 1), 16 describe (device),
+--   17 create (secret 16 | idle 6 | absolute 6 | browser close 1),
+--   18 destroy (reason 1 | keep 6).
+--
+-- The answer is one string:
+--   handle 16 | status 1 | at 4 | reason 1 | now 6 | revision 6 | size 4 | meta 62,
+-- without the meta if there is no record to tell of, in which case revision and size
+-- are 0. If the status is 0, what the operations answer follows, in order, each as
+--   found 1 | length 4 | text
+-- except get all. Operations that are not named here answer nothing:
+--   get, set if absent, pop, drain   whether there was a value, and it
+--   delete, rotate                   whether something was deleted or renewed
+--   add                              whether there was a value, and the sum
+--   get all                          number 4, then length 4 | name | length 4 | text of each
+--   get identity                     two answers: \0u and \0d
+--   touch, destroy                   whether it was due or live, and the user or ""
+-- Status: 0 ok, 1 absent, 2 ended, 3 superseded, 4 conflict, 5 exists, 6 other user,
+--   7 not an integer, 8 out of range, 9 not a list, 10 too large,
+--   254 unknown layout (at tells which), 255 corrupt data.
+local call, byte, sub, pack, unpackb = redis.call, string.byte, string.sub, struct.pack, struct.unpack
+local key, head = KEYS[1], ARGV[1]
+local layout, handle, mode, cleared, gen, secret, maxvalue, maxfields, maxsize, names, conditions, ops =
+  unpackb('>Bc16BBI4c16I4I4I4I4I4I4', head)
+if layout ~= 1 then
+  return redis.error_reply('ERR pazzo: unknown batch layout')
+end
+
+-- Read the record: its meta data and the fields that the batch names.
+local v
+if names <= 1000 then
+  v = call('HMGET', key, '\0m', '\0r', unpack(ARGV, 2, names + 1))
+else
+  v = call('HMGET', key, '\0m', '\0r')
+  for i = 2, names + 1, 1000 do
+    local part = call('HMGET', key, unpack(ARGV, i, math.min(i + 999, names + 1)))
+    for j = 1, #part do v[i + j] = part[j] end
+  end
+end
+local clock = call('TIME')
+local micro = tonumber(clock[2])
+local now = clock[1] * 1000 + (micro - micro % 1000) / 1000
+
+local m, r = v[1], v[2]
+local status, at, reason, rev, size = 0, 0, 0, 0, 0
+local live, ended, stale
+local flags, mgen, floor, msecret, created, deadline, idle, touched, floortime, renewed
+if m then
+  layout = byte(m)
+  if layout ~= 1 then
+    status, at = layout and 254 or 255, layout or 0
+  elseif #m == 62 and r and #r == 10 then
+    layout, flags, mgen, floor, msecret, created, deadline, idle, touched, floortime, renewed =
+      unpackb('>BBI4I4c16I6I6I6I6I6I6', m)
+    if flags >= 32 then
+      status = 255
+    elseif now < touched + idle and now < deadline then
+      live = true
+      rev, size = unpackb('>I6I4', r)
+    else
+      stale = true
+    end
+  elseif #m == 15 and byte(m, 2) == 32 and byte(m, 3) <= 3 then
+    if now < unpackb('>I6', m, 10) then ended = byte(m, 3) else stale = true end
+  else
+    status = 255
+  end
+elseif r then
+  status = 255
+end
+
+local base = 63 + conditions
+local kind = ops > 0 and byte(head, base + 1)
+local create, destroy = kind == 17, kind == 18
+local presents, expires
+local p, previous, u, user -- what \0p and \0u hold, and functions that read them when needed
+local hasuser, hasprevious, unpresented, custom, close
+if live then
+  expires = touched + idle
+  if deadline < expires then expires = deadline end
+  if flags > 0 then
+    close, custom, unpresented = flags % 2 >= 1, flags % 4 >= 2, flags % 8 >= 4
+    hasprevious, hasuser = flags % 16 >= 8, flags % 32 >= 16
+    if hasprevious then
+      previous = function()
+        p = p or call('HGET', key, '\0p')
+        if p and #p == 28 then return unpackb('>I6I6', p, 17) end
+        status = 255
+      end
+    end
+    if hasuser then
+      user = function()
+        u = u or call('HGET', key, '\0u')
+        if u and #u > 6 then return sub(u, 7) end
+        status = 255
+      end
+    end
+  end
+else
+  v, m = {}, ''
+end
+
+-- Judge the access.
+if status ~= 0 then
+  m, rev = '', 0
+elseif ended then
+  status, reason = 2, ended
+elseif create then
+  if live then
+    status, m, rev = 5, '', 0
+  elseif not stale and call('HLEN', key) > 0 then
+    status = 255 -- somebody else's hash
+  end
+elseif not live then
+  if not destroy or mode ~= 0 then status = 1 end
+elseif mode ~= 0 then
+  if gen > mgen then
+    status = 1
+  elseif mode == 2 then
+    if gen < floor then status = 3 end
+  elseif gen == mgen then
+    if secret ~= msecret then
+      status = 1
+    elseif unpresented and not destroy then
+      presents = true
+    end
+  elseif gen < floor or gen ~= mgen - 1 or not hasprevious then
+    status = 3
+  else
+    local presented, grace = previous()
+    if status == 0 then
+      if sub(p, 1, 16) ~= secret then
+        status = 1
+      elseif presented > 0 and now >= presented + grace then
+        status = 3
+      end
+    end
+  end
+  if status == 1 then
+    m, rev = '', 0
+  elseif status == 3 then
+    m = sub(m, 1, 10) .. string.rep('\0', 16) .. sub(m, 27)
+  elseif presents then
+    unpresented = false
+    m = sub(m, 1, 1) .. string.char(flags - 4) .. sub(m, 3)
+    if previous then
+      previous()
+      if status == 0 then p = sub(p, 1, 16) .. pack('>I6', now) .. sub(p, 23) end
+    end
+  end
+end
+
+-- The conditions. v[f] is the value of the field ARGV[f-1]; ARGV[a] is the next operand.
+local f, a = 3, names + 2
+if status == 0 then
+  for i = 1, conditions do
+    local holds
+    kind = byte(head, 63 + i)
+    if kind == 0 then
+      holds = v[f] == ARGV[a]
+      f, a = f + 1, a + 1
+    elseif kind == 1 then
+      holds = not v[f]
+      f = f + 1
+    elseif kind == 2 then
+      holds = pack('>I6', rev) == ARGV[a]
+      a = a + 1
+    else
+      holds = not user or user() == ARGV[a]
+      a = a + 1
+    end
+    if status ~= 0 then break end
+    if not holds then
+      status, at = 4, i - 1
+      break
+    end
+  end
+end
+
+local owner
+if destroy and user and status == 0 then owner = user() end
+if destroy and status == 0 then
+  local why, keep = unpackb('>BI6', ARGV[a])
+  if live or stale then call('DEL', key) end
+  call('HSET', key, '\0m', pack('>BBBI6I6', 1, 32, why, now, now + keep))
+  call('PEXPIREAT', key, string.format('%.0f', now + keep))
+  owner = owner or ''
+  return handle .. pack('>BI4BI6I6I4BI4', 0, 0, 0, now, 0, 0, live and 1 or 0, #owner) .. owner
+end
+
+-- The operations, none of which writes yet: out is what they answer; field and text
+-- are the first that HSET will set, set the others; del is what HDEL will remove;
+-- dirty means that the meta data change.
+local out, n = nil, 0
+local field, text, set, k = nil, nil, nil, 0
+local del, d = nil, 0
+local count, added = nil, 0
+cleared = cleared == 1
+local revised, dirty, rotated, prior, login, device = false, false, nil, p, nil, nil
+if status == 0 then
+  if create then
+    msecret, idle, deadline, close = unpackb('>c16I6I6B', ARGV[a])
+    a = a + 1
+    mgen, floor, created, touched, floortime, renewed = 1, 1, now, now, now, now
+    deadline, close = now + deadline, close == 1
+    count, revised, dirty = 0, true, true
+  end
+  if cleared then count, size = 0, 0 end
+end
+for i = create and 2 or 1, status == 0 and ops or 0 do
+  kind = byte(head, base + i)
+  if kind ~= 2 and not out then out = {} end
+  if kind < 9 and kind ~= 1 then
+    local old, name, new, drop = v[f], ARGV[f - 1], nil, false
+    f = f + 1
+    if kind == 0 then
+      n = n + 1
+      out[n] = old or false
+    else
+      if cleared then old = false end
+      if kind == 2 then
+        new = ARGV[a]
+        a = a + 1
+      elseif kind == 6 then
+        local x, y = 0, tonumber(ARGV[a])
+        a = a + 1
+        if old then
+          if old == '0' or string.find(old, '^%-?[1-9][0-9]*$') then x = tonumber(old) else status = 7 end
+        end
+        local sum = x + y
+        if status == 0 and (x > 9007199254740991 or x < -9007199254740991 or y > 9007199254740991 or
+            y < -9007199254740991 or sum > 9007199254740991 or sum < -9007199254740991) then
+          status = 8
+        end
+        new = string.format('%.0f', sum)
+        n = n + 1
+        out[n] = old and new or sum
+      elseif kind == 7 then
+        if not old or old == '[]' then
+          new = '[' .. ARGV[a] .. ']'
+        elseif byte(old) == 91 then
+          new = sub(old, 1, -2) .. ',' .. ARGV[a] .. ']'
+        else
+          status = 9
+        end
+        a = a + 1
+        if new and #new > maxvalue then status = 10 end
+      else -- set if absent, delete, pop, drain
+        n = n + 1
+        out[n] = old or false
+        if kind == 3 then
+          if not old then new = ARGV[a] end
+          a = a + 1
+        elseif kind == 8 and old and byte(old) ~= 91 then
+          status = 9
+        else
+          drop = old
+          if kind == 4 and old then out[n] = '' end
+        end
+      end
+    end
+    if status ~= 0 then
+      -- refused
+    elseif new then
+      local grows
+      if old then
+        grows = #new - #old
+      else
+        grows = #new + #name
+        added = added + 1
+        if not count then
+          count = call('HLEN', key) - 2
+          if flags % 16 >= 8 then count = count - 1 end
+          if flags % 32 >= 16 then count = count - 1 end
+          count = count - call('HEXISTS', key, '\0d')
+        end
+        if count + added > maxfields then status = 10 end
+      end
+      size = size + grows
+      if grows > 0 and size > maxsize then status = 10 end
+      if field then
+        set = set or {}
+        set[k + 1], set[k + 2] = name, new
+        k = k + 2
+      else
+        field, text = name, new
+      end
+      revised = true
+    elseif drop then
+      added = added - 1
+      size = size - #name - #drop
+      del = del or {}
+      d = d + 1
+      del[d] = name
+      revised = true
+    end
+  elseif kind == 1 then
+    n = n + 1
+    out[n] = live and call('HGETALL', key) or {}
+  elseif kind == 10 then
+    if user then user() end
+    out[n + 1], out[n + 2] = u or false, live and call('HGET', key, '\0d') or false
+    n = n + 2
+  elseif kind == 11 then
+    n = n + 1
+    out[n] = false
+    if now - touched >= (idle - idle % 10) / 10 then
+      touched, dirty = now, true
+      if login then owner = sub(login, 7) elseif user then owner = user() end
+      out[n] = owner or ''
+    end
+  elseif kind == 12 then
+    local from, fresh, grace = unpackb('>I4c16I6', ARGV[a])
+    a, n = a + 1, n + 1
+    out[n] = false
+    local good = false
+    if hasprevious then
+      local presented, left = previous()
+      good = status == 0 and (presented == 0 or now < presented + left)
+    end
+    if status == 0 and mgen == from and not good then
+      out[n] = ''
+      prior = pack('>c16I6I6', msecret, 0, grace)
+      rotated, hasprevious, unpresented = true, true, true
+      mgen, msecret, renewed = mgen + 1, fresh, now
+      revised, dirty = true, true
+    end
+  elseif kind == 13 or kind == 14 then
+    local operand = ARGV[a]
+    a = a + 1
+    if kind == 14 and user and user() ~= sub(operand, 23) then
+      if status == 0 then status = 6 end
+    else
+      if hasprevious then rotated = false end
+      hasprevious, unpresented = false, false
+      mgen = mgen + 1
+      floor, msecret, floortime, renewed = mgen, sub(operand, 1, 16), now, now
+      revised, dirty = true, true
+      if kind == 14 then
+        login = pack('>I6', now) .. sub(operand, 23)
+        hasuser, touched = true, now
+        local absolute = unpackb('>I6', operand, 17)
+        if absolute > 0 and not custom then deadline = now + absolute end
+      end
+    end
+  elseif kind == 15 then
+    idle, deadline, close = unpackb('>I6I6B', ARGV[a])
+    a = a + 1
+    deadline, close = now + deadline, close == 1
+    touched, custom, revised, dirty = now, true, true, true
+  elseif kind == 16 then
+    device, revised = ARGV[a], true
+    a = a + 1
+  end
+  if status ~= 0 then
+    at = i - 1
+    break
+  end
+end
+
+if status ~= 0 then
+  -- Refused. The first presentation of the current token counts all the same.
+  if create or status == 255 then m = '' end
+  if presents and status ~= 255 then
+    if p then call('HSET', key, '\0m', m, '\0p', p) else call('HSET', key, '\0m', m) end
+  end
+  if m == '' then rev, size = 0, 0 else rev, size = unpackb('>I6I4', r) end
+  return handle .. pack('>BI4BI6I6I4', status, at, reason, now, rev, size) .. m
+end
+
+-- Write. Redis refuses the first write of a script if any, so all or nothing: HDEL
+-- goes first, because it is allowed when memory is full.
+if cleared and live then
+  local all = call('HKEYS', key)
+  del, d = {}, 0
+  for i = 1, #all do
+    if byte(all[i]) ~= 0 then
+      d = d + 1
+      del[d] = all[i]
+    end
+  end
+  if d > 0 then revised = true end
+end
+if stale and create then call('DEL', key) end
+if dirty or presents or device then
+  set = set or {}
+  if rotated == false and live then
+    del = del or {}
+    d = d + 1
+    del[d] = '\0p'
+  elseif (rotated or presents) and prior then
+    set[k + 1], set[k + 2] = '\0p', prior
+    k = k + 2
+  end
+  if login then
+    set[k + 1], set[k + 2] = '\0u', login
+    k = k + 2
+  end
+  if device == '' then
+    del = del or {}
+    d = d + 1
+    del[d] = '\0d'
+  elseif device then
+    set[k + 1], set[k + 2] = '\0d', device
+    k = k + 2
+  end
+  if dirty then
+    m = pack('>BBI4I4c16I6I6I6I6I6I6', 1, (close and 1 or 0) + (custom and 2 or 0) + (unpresented and 4 or 0) +
+      (hasprevious and 8 or 0) + (hasuser and 16 or 0), mgen, floor, msecret, created, deadline, idle, touched,
+      floortime, renewed)
+  end
+  if dirty or presents then
+    set[k + 1], set[k + 2] = '\0m', m
+    k = k + 2
+  end
+end
+for i = 1, d, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, d))) end
+if revised then r = pack('>I6I4', rev + 1, size) end
+if field then
+  if k == 0 then
+    call('HSET', key, '\0r', r, field, text)
+  else
+    call('HSET', key, '\0r', r, field, text, unpack(set, 1, math.min(k, 1000)))
+  end
+elseif revised or k > 0 then
+  call('HSET', key, '\0r', r, unpack(set or {}, 1, math.min(k, 1000)))
+end
+for i = 1001, k, 1000 do call('HSET', key, unpack(set, i, math.min(i + 999, k))) end
+if dirty then
+  local ends = touched + idle
+  if deadline < ends then ends = deadline end
+  if ends ~= expires then call('PEXPIREAT', key, string.format('%.0f', ends)) end
+end
+
+-- Answer.
+local answer = handle .. '\0\0\0\0\0\0' .. pack('>I6', now) .. r .. m
+if n == 0 then return answer end
+local parts = {answer}
+k = 1
+for i = 1, n do
+  local x = out[i]
+  if not x then
+    parts[k + 1], k = '\0\0\0\0\0', k + 1
+  elseif type(x) == 'string' then
+    parts[k + 1], parts[k + 2], k = pack('>BI4', 1, #x), x, k + 2
+  elseif type(x) == 'number' then
+    x = string.format('%.0f', x)
+    parts[k + 1], parts[k + 2], k = pack('>BI4', 0, #x), x, k + 2
+  else
+    local at, total = k + 1, 0
+    k = at
+    for j = 1, #x, 2 do
+      if byte(x[j]) ~= 0 then
+        total = total + 1
+        parts[k + 1], parts[k + 2] = pack('>I4', #x[j]), x[j]
+        parts[k + 3], parts[k + 4] = pack('>I4', #x[j + 1]), x[j + 1]
+        k = k + 4
+      end
+    end
+    parts[at] = pack('>I4', total)
+  end
+end
+return table.concat(parts)

@@ -1,0 +1,131 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pazzo-sessions/pazzo/record"
+)
+
+// replySize is the length of an answer of apply.lua up to the meta data.
+const replySize = 38
+
+// The statuses of apply.lua and index.lua that are errors here.
+const (
+	statusLayout  = 254
+	statusCorrupt = 255
+)
+
+// errReply is wrapped when an answer is not what the script gives: a fault of the
+// connection or of the server. Nothing of the answer is used.
+var errReply = errors.New("redisstore: the reply is not that of this call")
+
+// decode reads the answer of apply.lua. It fails unless the answer names h.
+func decode(answer string, h record.Handle, b *record.Batch) (reply record.Reply, err error) {
+	if len(answer) < replySize || answer[:len(h)] != string(h[:]) {
+		return reply, fmt.Errorf("%w: it names another session", errReply)
+	}
+	at := int(uint32At(answer, 17))
+	switch answer[16] {
+	case statusLayout:
+		return reply, fmt.Errorf("%w %d: this version knows layout %d", record.ErrLayout, at, record.Layout)
+	case statusCorrupt:
+		return reply, fmt.Errorf("%w: session %s", record.ErrCorrupt, h)
+	}
+	reply.Status = record.Status(answer[16])
+	reply.At = at
+	reply.Reason = record.Reason(answer[21])
+	reply.Now = uint48(answer[22:])
+	reply.Revision = uint64(uint48(answer[28:]))
+	in := input{rest: answer[replySize:]}
+	if reply.Revision != 0 { // then there is a record to tell of
+		if err := reply.Meta.Unpack(in.take(record.MetaSize)); err != nil {
+			return record.Reply{}, err
+		}
+	}
+	if reply.Status == record.OK {
+		reply.Values = make([]record.Value, len(b.Ops))
+		for i := range b.Ops {
+			if err := in.answer(b.Ops[i].Kind, i, &reply); err != nil {
+				return record.Reply{}, err
+			}
+		}
+	}
+	if in.bad || in.rest != "" {
+		return record.Reply{}, fmt.Errorf("%w: it has the wrong length", errReply)
+	}
+	return reply, nil
+}
+
+// input reads an answer from its front. After a read beyond its end it is bad and
+// yields nothing.
+type input struct {
+	rest string
+	bad  bool
+}
+
+func (in *input) take(n int) string {
+	if n > len(in.rest) {
+		in.rest, in.bad = "", true
+		return ""
+	}
+	s := in.rest[:n]
+	in.rest = in.rest[n:]
+	return s
+}
+
+func (in *input) number() int {
+	if s := in.take(4); s != "" {
+		return int(uint32At(s, 0))
+	}
+	return 0
+}
+
+func (in *input) value() record.Value {
+	found := in.take(1) == "\x01"
+	return record.Value{Found: found, Text: in.take(in.number())}
+}
+
+// answer reads what the operation i, of the given kind, answers.
+func (in *input) answer(kind record.OpKind, i int, reply *record.Reply) error {
+	switch kind {
+	case record.OpGet, record.OpSetIfAbsent, record.OpPop, record.OpDrain, record.OpAdd, record.OpDelete,
+		record.OpRotate, record.OpTouch, record.OpDestroy:
+		reply.Values[i] = in.value()
+	case record.OpGetIdentity:
+		user := in.value()
+		reply.Identity.Device = in.value().Text
+		return setUser(&reply.Identity, user)
+	case record.OpGetAll:
+		n := in.number()
+		reply.Fields = make([]record.Field, 0, min(n, len(in.rest)/8))
+		for ; n > 0 && !in.bad; n-- {
+			name := in.take(in.number())
+			reply.Fields = append(reply.Fields, record.Field{Name: name, Text: in.take(in.number())})
+		}
+		sortFields(reply.Fields)
+	}
+	return nil
+}
+
+func uint32At(s string, i int) uint32 {
+	return uint32(s[i])<<24 | uint32(s[i+1])<<16 | uint32(s[i+2])<<8 | uint32(s[i+3])
+}
+
+func sortFields(fields []record.Field) {
+	slices.SortFunc(fields, func(a, b record.Field) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// setUser reads the hash's field "\x00u" into id.
+func setUser(id *record.Identity, u record.Value) error {
+	if !u.Found {
+		return nil
+	}
+	if len(u.Text) < 7 {
+		return fmt.Errorf("%w: user", record.ErrCorrupt)
+	}
+	id.Auth, id.User = uint48(u.Text), u.Text[6:]
+	return nil
+}

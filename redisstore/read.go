@@ -1,0 +1,129 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/rueidis"
+
+	"github.com/pazzo-sessions/pazzo/record"
+)
+
+// read answers a batch that only reads by a plain command. done is false when
+// that does not settle it and the script must: when the record is absent, ended,
+// unreadable or in a grace, and also when its secret is not the token's. A plain
+// reply does not name its session, but the secret does; so nobody is shown
+// another's session, should the connection ever mix up replies.
+func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply record.Reply, done bool, err error) {
+	for i := range b.Ops {
+		if b.Ops[i].Kind == record.OpGetAll {
+			return s.readAll(ctx, key, b)
+		}
+	}
+	var buffer [16]string
+	names := append(buffer[:0], "\x00m")
+	for i := range b.Ops {
+		if b.Ops[i].Kind == record.OpGet {
+			names = append(names, b.Ops[i].Name)
+		} else {
+			names = append(names, "\x00u", "\x00d")
+		}
+	}
+	result, err := s.query(ctx, func(c rueidis.Client) rueidis.Completed {
+		return c.B().Hmget().Key(key).Field(names...).Build()
+	})
+	if err != nil {
+		return reply, false, err
+	}
+	values, err := result.ToArray()
+	if err != nil || len(values) != len(names) {
+		return reply, false, s.replyError(fmt.Errorf("%w: %d values for %d names", errReply, len(values), len(names)), false)
+	}
+	if packed := text(&values[0]); !s.settle(&reply, packed.Text, b.Access) {
+		return record.Reply{}, false, nil
+	}
+	reply.Values = make([]record.Value, len(b.Ops))
+	values = values[1:]
+	for i := range b.Ops {
+		if b.Ops[i].Kind == record.OpGet {
+			reply.Values[i] = text(&values[0])
+			values = values[1:]
+			continue
+		}
+		if err := setUser(&reply.Identity, text(&values[0])); err != nil {
+			return record.Reply{}, false, s.replyError(err, false)
+		}
+		reply.Identity.Device = text(&values[1]).Text
+		values = values[2:]
+	}
+	return reply, true, nil
+}
+
+// text reads a value of a plain reply, or null.
+func text(m *rueidis.RedisMessage) record.Value {
+	s, err := m.ToString()
+	return record.Value{Text: s, Found: err == nil}
+}
+
+// readAll is read for a batch that asks for all fields.
+func (s *Store) readAll(ctx context.Context, key string, b *record.Batch) (reply record.Reply, done bool, err error) {
+	result, err := s.query(ctx, func(c rueidis.Client) rueidis.Completed {
+		return c.B().Hgetall().Key(key).Build()
+	})
+	if err != nil {
+		return reply, false, err
+	}
+	hash, err := result.AsStrMap()
+	if err != nil {
+		return reply, false, s.replyError(fmt.Errorf("%w: %w", errReply, err), false)
+	}
+	if !s.settle(&reply, hash["\x00m"], b.Access) {
+		return record.Reply{}, false, nil
+	}
+	reply.Values = make([]record.Value, len(b.Ops))
+	for i := range b.Ops {
+		switch op := &b.Ops[i]; op.Kind {
+		case record.OpGet:
+			reply.Values[i].Text, reply.Values[i].Found = hash[op.Name]
+		case record.OpGetAll:
+			reply.Fields = fieldsOf(hash)
+		case record.OpGetIdentity:
+			reply.Identity.Device = hash["\x00d"]
+			user, found := hash["\x00u"]
+			if err := setUser(&reply.Identity, record.Value{Text: user, Found: found}); err != nil {
+				return record.Reply{}, false, s.replyError(err, false)
+			}
+		}
+	}
+	if len(hash["\x00r"]) == 10 {
+		reply.Revision = uint64(uint48(hash["\x00r"]))
+	}
+	return reply, true, nil
+}
+
+// fieldsOf returns the session's fields in a hash, sorted by name.
+func fieldsOf(hash map[string]string) []record.Field {
+	fields := make([]record.Field, 0, len(hash))
+	for name, text := range hash {
+		if name != "" && name[0] != 0 {
+			fields = append(fields, record.Field{Name: name, Text: text})
+		}
+	}
+	sortFields(fields)
+	return fields
+}
+
+// clockMargin is how near to a record's end, in ms, our idea of the server's clock
+// does not do, and the script has to tell.
+const clockMargin = 2 * clockTolerance
+
+// settle reports whether packed meta data alone show that access is given, and
+// begins the reply.
+func (s *Store) settle(reply *record.Reply, packed string, access record.Access) bool {
+	if reply.Meta.Unpack(packed) != nil || reply.Meta.Secret != access.Secret {
+		return false
+	}
+	reply.Now = s.now()
+	status, decided := access.Judge(&reply.Meta)
+	return decided && status == record.OK && reply.Now < reply.Meta.Expires()-clockMargin
+}

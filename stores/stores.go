@@ -1,0 +1,67 @@
+// Package stores opens a store by its URL, so that a program is pointed at
+// another one by its configuration alone.
+package stores
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/pazzo-sessions/pazzo/memstore"
+	"github.com/pazzo-sessions/pazzo/record"
+	"github.com/pazzo-sessions/pazzo/redisstore"
+)
+
+// ErrURL is returned when no store has a URL's scheme, or its parameters are
+// invalid.
+var ErrURL = errors.New("stores: invalid store URL")
+
+// Open opens the store that rawURL names:
+//
+//	memory:                       in this process; ?max=BYTES caps it (memstore.Options)
+//	redis://host:port/db          and rediss, redis+sentinel, rediss+sentinel,
+//	                              redis+cluster, rediss+cluster; see redisstore.Open
+//
+// ctx bounds the connecting. An error for an invalid URL names what is wrong and
+// what is allowed, but no password; an unreachable server is
+// record.ErrUnavailable.
+func Open(ctx context.Context, rawURL string) (record.Store, error) {
+	scheme, rest, found := strings.Cut(rawURL, ":")
+	if !found {
+		scheme = ""
+	}
+	switch scheme {
+	case "memory":
+		return openMemory(rest)
+	case "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
+		store, err := redisstore.Open(ctx, rawURL, nil)
+		if err != nil {
+			return nil, err // not a nil *Store in the interface
+		}
+		return store, nil
+	}
+	return nil, fmt.Errorf("%w: the scheme must be memory, redis, rediss, or redis or rediss with +sentinel or +cluster", ErrURL)
+}
+
+func openMemory(rest string) (record.Store, error) {
+	place, query, _ := strings.Cut(rest, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil || strings.Trim(place, "/") != "" {
+		return nil, fmt.Errorf("%w: after memory: only parameters are allowed", ErrURL)
+	}
+	options := &memstore.Options{}
+	for name, list := range values {
+		if name != "max" {
+			return nil, fmt.Errorf("%w: unknown parameter %q; allowed here is max", ErrURL, name)
+		}
+		n, err := strconv.ParseInt(list[0], 10, 64)
+		if err != nil || n < 1 || len(list) > 1 {
+			return nil, fmt.Errorf("%w: max %q; a number of bytes from 1 is allowed", ErrURL, strings.Join(list, ", "))
+		}
+		options.MaxBytes = n
+	}
+	return memstore.New(options), nil
+}
