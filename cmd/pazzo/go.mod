@@ -1,0 +1,21 @@
+module github.com/pazzo-sessions/pazzo/cmd/pazzo
+
+go 1.25.0
+
+require (
+	github.com/go-chi/chi/v5 v5.5.0
+	github.com/pazzo-sessions/pazzo v0.0.0
+	github.com/pazzo-sessions/pazzo/stores v0.0.0
+)
+
+require (
+	github.com/pazzo-sessions/pazzo/redisstore v0.0.0 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+)
+
+replace (
+	github.com/pazzo-sessions/pazzo => ../..
+	github.com/pazzo-sessions/pazzo/redisstore => ../../redisstore
+	github.com/pazzo-sessions/pazzo/stores => ../../stores
+)
