@@ -28,6 +28,10 @@ func (s *Session) Authenticate(ctx context.Context, user string) error {
 	if err := s.mayRenew(ctx); err != nil {
 		return err
 	}
+	login := record.Batch{Ops: []record.Op{record.Authenticate(user, record.Secret{}, 0)}}
+	if err := login.Check(); err != nil {
+		return err
+	}
 	s.opening.Lock()
 	defer s.opening.Unlock()
 	for range maxLogins {
@@ -44,7 +48,7 @@ func (s *Session) Authenticate(ctx context.Context, user string) error {
 // record.Index.
 func (s *Session) logIn(ctx context.Context, user string) (again bool, err error) {
 	m := s.manager
-	handle, fresh, err := s.loginHandle(ctx, user)
+	handle, fresh, replaces, err := s.loginHandle(ctx, user)
 	if err != nil {
 		return false, err
 	}
@@ -52,19 +56,25 @@ func (s *Session) logIn(ctx context.Context, user string) (again bool, err error
 	if err != nil || again {
 		return again, err
 	}
-	reply, err := s.authenticate(ctx, user, handle, fresh)
-	if errors.Is(err, ErrOutcomeUnknown) { // it may be the user's now: leave it listed
-		return false, err
+	if replaces {
+		if err := s.destroy(ctx, record.Replaced); err != nil && !isRefusal(err) {
+			m.unlist(ctx, user, handle)
+			return false, err
+		}
 	}
+	reply, err := s.authenticate(ctx, user, handle, fresh)
 	if err != nil {
-		m.unlist(ctx, user, handle)
+		// It may be the user's now, and a session that was there before may be by
+		// another request's login: then it stays listed.
+		if fresh && !errors.Is(err, ErrOutcomeUnknown) {
+			m.unlist(ctx, user, handle)
+		}
 		return false, err
 	}
 	if reply.Status != record.OK {
-		m.unlist(ctx, user, handle)
-		return s.lostLogin(ctx, handle, fresh, &reply)
+		return s.lostLogin(ctx, user, handle, fresh, &reply)
 	}
-	if err := m.confirm(ctx, user, handle); err != nil {
+	if err := m.confirm(ctx, user, handle, &reply); err != nil {
 		return false, err
 	}
 	if fresh {
@@ -80,23 +90,20 @@ func (s *Session) logIn(ctx context.Context, user string) (again bool, err error
 }
 
 // loginHandle returns the session that user is to be logged in to: the request's
-// own, or a fresh one if it has none or another user's, which is destroyed.
-func (s *Session) loginHandle(ctx context.Context, user string) (h record.Handle, fresh bool, err error) {
+// own, or a fresh one if it has none or another user's, which that replaces.
+func (s *Session) loginHandle(ctx context.Context, user string) (h record.Handle, fresh, replaces bool, err error) {
 	c := newCall(record.GetIdentity())
 	defer c.release()
 	reply, err := s.doAlone(ctx, &c.batch)
 	if err != nil {
-		return h, false, err
+		return h, false, false, err
 	}
-	if owner := reply.Identity.User; owner != "" && owner != user {
-		if err := s.destroy(ctx, record.Replaced); err != nil && !isRefusal(err) {
-			return h, false, err
-		}
+	handle, _, isLive := s.held()
+	replaces = isLive && reply.Identity.User != "" && reply.Identity.User != user
+	if isLive && !replaces {
+		return handle, false, false, nil
 	}
-	if handle, _, isLive := s.held(); isLive {
-		return handle, false, nil
-	}
-	return record.NewHandle(), true, nil
+	return record.NewHandle(), true, replaces, nil
 }
 
 // isRefusal reports whether an error says that the session is no longer the
@@ -118,8 +125,13 @@ func (s *Session) authenticate(ctx context.Context, user string, h record.Handle
 	return s.manager.apply(ctx, "renew", h, &c.batch)
 }
 
-// lostLogin says what follows when the record did not take the login.
-func (s *Session) lostLogin(ctx context.Context, h record.Handle, fresh bool, reply *record.Reply) (again bool, err error) {
+// lostLogin says what follows when the record did not take the login. Its entry
+// goes only if the record can never become the user's: a token that was superseded
+// may have been so by the same user's login.
+func (s *Session) lostLogin(ctx context.Context, user string, h record.Handle, fresh bool, reply *record.Reply) (again bool, err error) {
+	if fresh || reply.Status == record.OtherUser || reply.Status == record.Ended {
+		s.manager.unlist(ctx, user, h)
+	}
 	if fresh { // its pending entry was revoked
 		return false, ErrGone
 	}
@@ -148,11 +160,12 @@ func (m *Manager) enlist(ctx context.Context, user string, h record.Handle) (lis
 		Handle:   h,
 		Max:      m.options.MaxPerUser,
 		Evict:    m.options.WhenFull == EvictOldest,
-		Lifetime: m.expiry.Absolute,
+		Lifetime: entryLife(m.expiry.Absolute),
 	}
 	reply, err := m.applyIndex(ctx, user, &step)
 	if err == nil && reply.Status == record.IndexUnverified {
-		if _, err = m.survey(ctx, user, &reply); err == nil {
+		// A session that this version cannot read counts as live.
+		if _, err = m.survey(ctx, user, &reply); err == nil || isUnreadable(err) {
 			step.Verified = true
 			reply, err = m.applyIndex(ctx, user, &step)
 		}
@@ -162,6 +175,7 @@ func (m *Manager) enlist(ctx context.Context, user string, h record.Handle) (lis
 	}
 	switch reply.Status {
 	case record.IndexBlocked:
+		m.finish(ctx, user, &reply)
 		return nil, false, ErrBlocked
 	case record.IndexFull:
 		return nil, false, ErrTooManySessions
@@ -174,8 +188,12 @@ func (m *Manager) enlist(ctx context.Context, user string, h record.Handle) (lis
 
 // confirm makes the entry of a login that the record has taken final. If that is
 // not possible the session is destroyed: nobody may stay logged in unlisted.
-func (m *Manager) confirm(ctx context.Context, user string, h record.Handle) error {
+func (m *Manager) confirm(ctx context.Context, user string, h record.Handle, login *record.Reply) error {
 	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Confirm, Handle: h})
+	if left := login.Meta.Deadline - login.Now; err == nil && reply.Status == record.IndexOK && left > m.expiry.Absolute {
+		// SetExpiry gave the session a longer life than the entry has.
+		reply, err = m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Refresh, Handle: h, Lifetime: entryLife(left)})
+	}
 	reason := record.Evicted
 	switch {
 	case err != nil:
@@ -186,6 +204,8 @@ func (m *Manager) confirm(ctx context.Context, user string, h record.Handle) err
 	default:
 		err = ErrGone
 	}
+	ctx, cancel := tidying(ctx)
+	defer cancel()
 	if _, _, problem := m.end(ctx, h, reason, user); problem != nil {
 		m.trouble(ctx, "cannot end a session whose login failed", h, problem)
 	} else {

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// space is the white space of RFC 6265.
+const space = " \t"
+
 // cookieValues yields the values that a Cookie header gives to name (RFC 6265,
 // section 5.4), in its order.
 func cookieValues(line, name string) iter.Seq[string] {
@@ -14,11 +17,11 @@ func cookieValues(line, name string) iter.Seq[string] {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			key, value, found := strings.Cut(strings.TrimSpace(pair), "=")
-			if !found || strings.TrimSpace(key) != name {
+			key, value, found := strings.Cut(pair, "=")
+			if !found || strings.Trim(key, space) != name {
 				continue
 			}
-			value = strings.TrimSpace(value)
+			value = strings.Trim(value, space)
 			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
 				value = value[1 : len(value)-1]
 			}
@@ -33,6 +36,7 @@ func cookieValues(line, name string) iter.Seq[string] {
 type cookie struct {
 	action     action
 	token      token
+	offer      bool  // the browser's own token is good as well, so leave it when in doubt
 	persistent bool  // unless Cookie.Persistent is off
 	left       int64 // ms until the session's absolute end
 }

@@ -2,6 +2,7 @@ package pazzo
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/pazzo-sessions/pazzo/record"
@@ -16,7 +17,7 @@ import (
 type Counter string
 
 // Get returns the count: 0 if there is no such field. ErrDecode is returned when
-// the field is not an integer.
+// the field is not an integer, or beyond ±(2^53−1).
 func (c Counter) Get(ctx context.Context) (int64, error) { return c.get(ctx, false) }
 
 // Fresh is Get that bypasses the request's snapshot and the near cache.
@@ -38,6 +39,9 @@ func (c Counter) parse(text string) (int64, error) {
 	n, ok := record.ParseInt(text)
 	if !ok {
 		return 0, &DecodeError{Field: string(c), Text: []byte(text), Err: ErrNotInteger}
+	}
+	if n < -record.MaxInt || n > record.MaxInt {
+		return 0, &DecodeError{Field: string(c), Text: []byte(text), Err: ErrRange}
 	}
 	return n, nil
 }
@@ -70,7 +74,12 @@ func (c Counter) Set(ctx context.Context, n int64) error {
 func (c Counter) Delete(ctx context.Context) error { return Key[int64](c).Delete(ctx) }
 
 // Pop removes the field and returns the count: of several at the same time, one
-// finds it.
+// finds it. When it is not an integer, it is in the DecodeError.
 func (c Counter) Pop(ctx context.Context) (n int64, found bool, err error) {
-	return Key[int64](c).Pop(ctx)
+	text, found, err := Key[json.RawMessage](c).Pop(ctx)
+	if err != nil || !found {
+		return 0, false, err
+	}
+	n, err = c.parse(string(text))
+	return n, err == nil, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/pazzo-sessions/pazzo/record"
 )
@@ -109,8 +110,19 @@ type DecodeError struct {
 	Err   error
 }
 
+// Error names the field and the kind of trouble. It leaves out the words of Err,
+// in which packages json and time quote what they read.
 func (e *DecodeError) Error() string {
-	return fmt.Sprintf("%v %q: %v", ErrDecode, e.Field, e.Err)
+	why := fmt.Sprintf("%T", e.Err)
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case errors.As(e.Err, &mismatch):
+		kind, _, _ := strings.Cut(mismatch.Value, " ") // "number 5": not which one
+		why = fmt.Sprintf("%s for Go's %v", kind, mismatch.Type)
+	case e.Err == ErrNotInteger, e.Err == ErrRange:
+		why = e.Err.Error()
+	}
+	return fmt.Sprintf("%v %q: %s", ErrDecode, e.Field, why)
 }
 
 // Unwrap returns ErrDecode and the cause.

@@ -53,7 +53,7 @@ func (s *Session) renewed(reply *record.Reply) {
 	s.current.generation = reply.Meta.Generation
 	s.current.secret = reply.Meta.Secret
 	s.mu.Unlock()
-	s.issue(reply)
+	s.issue(reply, false)
 }
 
 // Destroy ends the session: whatever is in flight gets ErrGone, and the browser
@@ -139,7 +139,7 @@ func (s *Session) SetExpiry(ctx context.Context, e Expiry) error {
 	if err != nil {
 		return err
 	}
-	s.issue(&reply)
+	s.issue(&reply, true)
 	if user := reply.Identity.User; user != "" {
 		handle, _, _ := s.held()
 		s.manager.refresh(ctx, user, handle, &reply.Meta, reply.Now)

@@ -84,6 +84,7 @@ func (m *Manager) Acquire(text string) (*Session, error) {
 // acquire returns the session of an HTTP request.
 func (m *Manager) acquire(r *http.Request) *Session {
 	s := &Session{manager: m}
+	s.response.ctx = r.Context()
 	s.request.read(r)
 	s.candidates = s.tokens[:m.candidates(r, &s.tokens)]
 	return s

@@ -18,6 +18,7 @@ func (s *Session) open(ctx context.Context, b *record.Batch) (record.Reply, erro
 		}
 		s.candidates = s.candidates[1:]
 		if accepted(reply.Status) {
+			s.candidates = nil // when this session ends, the request must not go on in another
 			s.opened(ctx, c, &reply)
 			return reply, s.failure(&reply, b)
 		}
@@ -42,7 +43,7 @@ func (s *Session) opened(ctx context.Context, c candidate, reply *record.Reply) 
 		return
 	}
 	if c.old || c.generation != reply.Meta.Generation {
-		s.issue(reply)
+		s.issue(reply, true)
 	}
 	s.touchIfDue(ctx, reply)
 }
@@ -68,7 +69,7 @@ func (s *Session) rotateIfDue(ctx context.Context, c candidate, reply *record.Re
 	}
 	rotation := newCall(record.Rotate(m.Generation, record.NewSecret(), s.manager.options.RotateGrace.Milliseconds()), record.Touch())
 	defer rotation.release()
-	rotation.batch.Access = record.Access{Mode: record.Held, Generation: c.generation}
+	rotation.batch.Access = c.held()
 	renewed, err := s.manager.apply(ctx, "renew", c.handle, &rotation.batch)
 	if err != nil || renewed.Status != record.OK {
 		if err != nil {
@@ -82,17 +83,18 @@ func (s *Session) rotateIfDue(ctx context.Context, c candidate, reply *record.Re
 	s.notice(&renewed)
 	s.touched(ctx, c.handle, &renewed, renewed.Values[1])
 	if renewed.Meta.Generation != c.generation || c.old {
-		s.issue(&renewed)
+		s.issue(&renewed, true)
 	}
 	return true
 }
 
-// issue has the response set the cookie to the current generation's token.
-func (s *Session) issue(reply *record.Reply) {
+// issue has the response set the cookie to the current generation's token. It is
+// an offer when the token that came with the request is good too.
+func (s *Session) issue(reply *record.Reply, offer bool) {
 	s.mu.Lock()
 	t := token{handle: s.current.handle, generation: reply.Meta.Generation, secret: reply.Meta.Secret}
 	s.mu.Unlock()
-	s.response.set(cookie{action: set, token: t, persistent: !reply.Meta.BrowserClose, left: reply.Meta.Deadline - reply.Now})
+	s.response.set(cookie{action: set, token: t, offer: offer, persistent: !reply.Meta.BrowserClose, left: reply.Meta.Deadline - reply.Now})
 }
 
 // withoutSession answers a batch when none of the request's tokens opens one. It
@@ -108,7 +110,7 @@ func (s *Session) withoutSession(ctx context.Context, b *record.Batch) (record.R
 	if b.ReadOnly() {
 		return nothing, nil
 	}
-	if err := s.mayBegin(state, refusal); err != nil {
+	if err := s.mayWrite(state, refusal); err != nil {
 		return record.Reply{}, err
 	}
 	for _, c := range b.Conditions {
@@ -118,6 +120,9 @@ func (s *Session) withoutSession(ctx context.Context, b *record.Batch) (record.R
 	}
 	if !keeps(b.Ops) {
 		return nothing, nil
+	}
+	if state == none && s.manager.options.CreateOnNavigation && !s.request.mayBeFirst() {
+		return record.Reply{}, ErrNotNavigation
 	}
 	return s.create(ctx, b)
 }
@@ -133,8 +138,9 @@ func keeps(ops []record.Op) bool {
 	return false
 }
 
-// mayBegin says whether a write in this request may begin a new session.
-func (s *Session) mayBegin(state state, r refusal) error {
+// mayWrite says whether a write in this request may begin a new session, whatever
+// its tokens were.
+func (s *Session) mayWrite(state state, r refusal) error {
 	switch state {
 	case superseded:
 		// The browser may have lost the response with its new cookie; after a
@@ -145,10 +151,6 @@ func (s *Session) mayBegin(state state, r refusal) error {
 	case ended:
 		if !r.own && (r.reason == record.Replaced || !s.request.mayBeFirst()) {
 			return ErrGone
-		}
-	default:
-		if s.manager.options.CreateOnNavigation && !s.request.mayBeFirst() {
-			return ErrNotNavigation
 		}
 	}
 	return nil
@@ -188,5 +190,5 @@ func (s *Session) begin(h record.Handle, reply *record.Reply) {
 	s.snapshot = nil
 	s.mu.Unlock()
 	s.notice(reply)
-	s.issue(reply)
+	s.issue(reply, false)
 }

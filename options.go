@@ -56,6 +56,12 @@ type Options struct {
 	// request. Default 1 min, at most 24 h.
 	KeepTombstones time.Duration
 
+	// ClearSiteData has the response to a logout, if it makes no new session, tell
+	// the browser to drop what it has cached and stored of this site
+	// (Clear-Site-Data, OWASP ASVS 5.0, 14.3.1). Browsers heed it over https, and
+	// clearing a large cache can take them seconds.
+	ClearSiteData bool
+
 	// Limits bound names, values and records; see record.Limits.
 	Limits record.Limits
 
@@ -73,6 +79,20 @@ type Options struct {
 	// one. Whoever guesses it can forge tokens.
 	InsecureShortKey bool
 }
+
+// Format hides the secret keys from every verb.
+func (o Options) Format(f fmt.State, verb rune) {
+	type plain Options
+	shown := plain(o)
+	shown.SecretKeys = make([]string, len(o.SecretKeys))
+	for i := range shown.SecretKeys {
+		shown.SecretKeys[i] = "[secret]"
+	}
+	fmt.Fprintf(f, fmt.FormatString(f, verb), shown)
+}
+
+// MarshalText hides the secret keys from encoding/json and log/slog.
+func (o Options) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%+v", o), nil }
 
 // Timeouts say how long a session lasts.
 type Timeouts struct {
@@ -257,7 +277,10 @@ func (c *Cookie) setDefaults(insecure bool) {
 func (c *Cookie) problems(insecure bool) (problems []error) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if err := c.header("x").Valid(); err != nil {
-		wrong("Cookie: %w", err)
+		wrong("Cookie: %w: Name %q, Domain %q and Path %q must be as RFC 6265, section 4.1.1, says", err, c.Name, c.Domain, c.Path)
+	}
+	if c.Path[0] != '/' {
+		wrong("Cookie.Path is %q: it must begin with /", c.Path)
 	}
 	if len(c.Name)+tokenChars > maxCookie {
 		wrong("Cookie.Name has %d bytes: at most %d are allowed", len(c.Name), maxCookie-tokenChars)

@@ -1,15 +1,20 @@
 package pazzo
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/pazzo-sessions/pazzo/record"
 )
 
 // response is what a request's session has to say to the browser. There is one
 // cookie of ours at most in a response: the last word counts.
 type response struct {
+	ctx context.Context // of the request
+
 	mu       sync.Mutex
 	accessed bool
 	started  bool
@@ -34,9 +39,16 @@ func (r *response) open() bool {
 func (r *response) set(c cookie) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.started {
-		r.cookie = c
+	if r.started {
+		return
 	}
+	if before := &r.cookie; c.action == set && before.action == set && c.token.handle == before.token.handle {
+		if c.token.generation < before.token.generation { // this request has renewed it meanwhile
+			return
+		}
+		c.offer = c.offer && before.offer
+	}
+	r.cookie = c
 }
 
 // start writes our headers, once: it is called just before the response's own.
@@ -51,14 +63,29 @@ func (s *Session) start(h http.Header) {
 	if r.accessed {
 		vary(h)
 	}
-	if r.cookie.action == keep {
+	if r.cookie.action == keep || r.cookie.offer && !s.isCurrent(&r.cookie.token) {
 		return
 	}
 	h.Add("Set-Cookie", s.manager.setCookie(r.cookie).String())
 	h.Set("Cache-Control", "no-store")
+	if r.cookie.action == forget && s.manager.options.ClearSiteData {
+		h.Set("Clear-Site-Data", `"cache", "storage"`)
+	}
 	if !r.accessed {
 		vary(h)
 	}
+}
+
+// isCurrent reports whether the session is still in the generation of a token that
+// the response offers. The request may have taken its time, and a login since then
+// has the browser's cookie: it must not be overwritten by an older one.
+func (s *Session) isCurrent(t *token) bool {
+	c := newCall(record.GetIdentity())
+	defer c.release()
+	c.batch.Access = t.held()
+	c.batch.Fresh = true
+	reply, err := s.manager.apply(s.response.ctx, "read", t.handle, &c.batch)
+	return err == nil && reply.Status == record.OK && reply.Meta.Generation == t.generation
 }
 
 // vary adds Cookie to the Vary header, unless it is there.

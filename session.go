@@ -35,6 +35,19 @@ type Session struct {
 	writes   uint64    // in Snapshot mode: of this request
 }
 
+// Format prints nothing of the session's tokens, whatever the verb.
+func (s *Session) Format(f fmt.State, _ rune) {
+	if s == nil {
+		fmt.Fprint(f, "no session")
+		return
+	}
+	if h, _, isLive := s.held(); isLive {
+		fmt.Fprintf(f, "session %v", h)
+		return
+	}
+	fmt.Fprint(f, "session")
+}
+
 // candidate is a token of ours that came with the request.
 type candidate struct {
 	token
@@ -153,7 +166,7 @@ func (s *Session) doHeld(ctx context.Context, b *record.Batch, opening *sync.Mut
 func (s *Session) held() (record.Handle, record.Access, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current.handle, record.Access{Mode: record.Held, Generation: s.current.generation}, s.state == live
+	return s.current.handle, s.current.held(), s.state == live
 }
 
 // accepted reports whether a status means that the record is live and the token

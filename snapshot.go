@@ -2,6 +2,7 @@ package pazzo
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,14 +63,44 @@ func (s *Session) snapshotGet(ctx context.Context, name string) (text string, fo
 	return text, found, err
 }
 
+// snapshotAll loads again only the fields that the request has written.
 func (s *Session) snapshotAll(ctx context.Context) (fields []record.Field, err error) {
-	s.mu.Lock()
-	if s.snapshot != nil && len(s.snapshot.written) > 0 {
-		s.snapshot = nil
+	for {
+		var writes uint64
+		var written map[string]bool
+		err := s.withSnapshot(ctx, func(p *snapshot) {
+			fields, written, writes = p.fields, maps.Clone(p.written), s.writes
+		})
+		if err != nil || len(written) == 0 {
+			return fields, err
+		}
+		reply, err := s.load(ctx, false)
+		if err != nil {
+			return nil, err
+		}
+		fields = merge(fields, reply.Fields, written)
+		s.mu.Lock()
+		still := s.snapshot != nil && s.writes == writes
+		if still {
+			s.snapshot = &snapshot{fields: fields}
+		}
+		s.mu.Unlock()
+		if still {
+			return fields, nil
+		}
 	}
-	s.mu.Unlock()
-	err = s.withSnapshot(ctx, func(p *snapshot) { fields = p.fields })
-	return fields, err
+}
+
+// merge returns the fields of old, but those in written as they are in now.
+func merge(old, now []record.Field, written map[string]bool) []record.Field {
+	fields := slices.DeleteFunc(slices.Clone(old), func(f record.Field) bool { return written[f.Name] })
+	for _, f := range now {
+		if written[f.Name] {
+			fields = append(fields, f)
+		}
+	}
+	slices.SortFunc(fields, func(a, b record.Field) int { return strings.Compare(a.Name, b.Name) })
+	return fields
 }
 
 // withSnapshot calls f, under s.mu, with the request's snapshot, which it loads

@@ -27,6 +27,11 @@ type token struct {
 	secret     record.Secret
 }
 
+// held returns the access of a request that has opened the session with t.
+func (t token) held() record.Access {
+	return record.Access{Mode: record.Held, Generation: t.generation, Secret: t.secret}
+}
+
 const (
 	tokenBody  = 16 + 4 + 16
 	macSize    = 12

@@ -153,6 +153,9 @@ func (t *transaction) put(ctx context.Context, op record.Op) (record.Value, erro
 	case record.OpSet:
 		t.now[op.Name] = entry{op.Text, true}
 		return record.Value{}, nil
+	case record.OpDelete: // nobody is told whether the field was there
+		t.now[op.Name] = entry{}
+		return record.Value{}, nil
 	}
 	before, err := t.look(ctx, op.Name)
 	if err != nil {
@@ -243,11 +246,15 @@ func (t *transaction) batch() *record.Batch {
 	if t.cleared {
 		b.Ops = append(b.Ops, record.Clear())
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.now)) {
+	names := slices.Sorted(maps.Keys(t.now))
+	for _, name := range names { // first, so that there is room for what follows
+		if !t.now[name].found && !t.cleared {
+			b.Ops = append(b.Ops, record.Delete(name))
+		}
+	}
+	for _, name := range names {
 		if e := t.now[name]; e.found {
 			b.Ops = append(b.Ops, record.Set(name, e.text))
-		} else if !t.cleared {
-			b.Ops = append(b.Ops, record.Delete(name))
 		}
 	}
 	if t.listed {

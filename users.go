@@ -10,11 +10,29 @@ import (
 	"github.com/pazzo-sessions/pazzo/record"
 )
 
-// pendingFor is how long, in ms, a listed login may take before it counts as cut
-// short.
-const pendingFor = 60_000
+const (
+	// pendingFor is how long, in ms, a listed login may take before it counts as
+	// cut short.
+	pendingFor = 60_000
+	// entrySlack is how much longer, in ms, an entry is listed than its session
+	// may live: the two are not written at the same time, nor by one clock.
+	entrySlack = 10 * 60_000
+	// tidyingTime bounds what is done after a request's context has ended.
+	tidyingTime = 5 * time.Second
+)
 
-// Sessions lists the live sessions of a user, the oldest login first.
+// entryLife returns how long the entry of a session is listed that has at most
+// left ms to live.
+func entryLife(left int64) int64 { return min(left+entrySlack, record.MaxTimeout) }
+
+// tidying returns a context for finishing what a request that was cancelled must
+// not leave half done.
+func tidying(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), tidyingTime)
+}
+
+// Sessions lists the live sessions of a user, the oldest login first. ErrLayout
+// and ErrCorrupt are returned, with the others listed, when some cannot be read.
 func (m *Manager) Sessions(ctx context.Context, user string) ([]Info, error) {
 	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.List})
 	if err != nil {
@@ -23,36 +41,65 @@ func (m *Manager) Sessions(ctx context.Context, user string) ([]Info, error) {
 	return m.survey(ctx, user, &reply)
 }
 
-// survey looks up the listed sessions, drops the dead entries, and finishes off
-// the doomed.
+// survey looks up the listed sessions, drops the dead entries, and finishes what
+// others have left undone.
 func (m *Manager) survey(ctx context.Context, user string, reply *record.IndexReply) (infos []Info, err error) {
 	var dead []record.Handle
+	var unreadable []error
 	for _, e := range reply.Entries {
-		if e.State == record.Doomed {
+		if _, over := verdict(reply, e); over {
 			continue
 		}
-		info, found, err := m.lookUp(ctx, e.Handle)
+		info, status, err := m.lookUp(ctx, e.Handle)
 		switch {
+		case isUnreadable(err):
+			unreadable = append(unreadable, fmt.Errorf("session %v: %w", e.Handle, err))
 		case err != nil:
 			return nil, err
-		case found && info.User == user:
+		case info.User == user && status == record.OK:
 			infos = append(infos, info)
-		case e.State == record.Active || reply.Now-e.Added > pendingFor:
+		case m.isDead(ctx, user, e, info, status, reply.Now):
 			dead = append(dead, e.Handle)
 		}
 	}
 	m.unlist(ctx, user, dead...)
 	m.finish(ctx, user, reply)
-	return infos, nil
+	return infos, errors.Join(unreadable...)
 }
 
-// lookUp reads a session by its handle.
-func (m *Manager) lookUp(ctx context.Context, h record.Handle) (Info, bool, error) {
+// isDead reports whether an entry's session is not the user's and never will be. A
+// login that is pending may still become one: if it has made no session for long, a
+// tombstone keeps it from doing so; if it is to change one that is there, the entry
+// stays for as long as that session does.
+func (m *Manager) isDead(ctx context.Context, user string, e record.Entry, info Info, status record.Status, now int64) bool {
+	switch {
+	case status == record.Ended, info.User != "":
+		return true
+	case e.State == record.Active:
+		return status == record.Absent
+	case status != record.Absent || now-e.Added <= pendingFor:
+		return false
+	}
+	if _, _, err := m.end(ctx, e.Handle, record.Evicted, user); err != nil {
+		m.trouble(ctx, "cannot end a login that was cut short", e.Handle, err)
+		return false
+	}
+	return true
+}
+
+// isUnreadable reports whether an error concerns one stored record only.
+func isUnreadable(err error) bool {
+	return errors.Is(err, ErrLayout) || errors.Is(err, ErrCorrupt)
+}
+
+// lookUp reads a session by its handle. Anything but record.OK means that there
+// is none.
+func (m *Manager) lookUp(ctx context.Context, h record.Handle) (Info, record.Status, error) {
 	reply, err := m.apply(ctx, "read", h, &record.Batch{Ops: []record.Op{record.GetIdentity()}})
 	if err != nil || reply.Status != record.OK {
-		return Info{}, false, err
+		return Info{}, reply.Status, err
 	}
-	return newInfo(h, &reply), true, nil
+	return newInfo(h, &reply), record.OK, nil
 }
 
 // Revoke destroys a session by its handle, and reports whether there was one.
@@ -142,9 +189,15 @@ func (m *Manager) Block(ctx context.Context, user string, d time.Duration) error
 	return err
 }
 
-// Unblock permits logins of the user again.
+// Unblock permits logins of the user again. Sessions that a Block which failed has
+// left are ended first.
 func (m *Manager) Unblock(ctx context.Context, user string) error {
-	_, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Unblock})
+	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.List})
+	if err != nil {
+		return err
+	}
+	m.finish(ctx, user, &reply)
+	_, err = m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Unblock})
 	return err
 }
 
@@ -170,32 +223,52 @@ func (m *Manager) unlist(ctx context.Context, user string, handles ...record.Han
 	if len(handles) == 0 {
 		return
 	}
+	ctx, cancel := tidying(ctx)
+	defer cancel()
 	if _, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Unlist, Handles: handles}); err != nil {
 		m.trouble(ctx, "cannot unlist a session", handles[0], err)
 	}
 }
 
-// finish destroys and unlists the doomed entries of a reply, whoever left them.
-// Trouble is logged: the next look at the list tries again.
-func (m *Manager) finish(ctx context.Context, user string, reply *record.IndexReply) {
-	var over []record.Handle
-	for _, e := range reply.Entries {
-		if e.State != record.Doomed {
-			continue
-		}
-		if _, _, err := m.end(ctx, e.Handle, record.Evicted, user); err != nil {
-			m.trouble(ctx, "cannot end a session over the cap", e.Handle, err)
-			continue
-		}
-		over = append(over, e.Handle)
+// verdict says whether an entry's session is to be ended, and why.
+func verdict(reply *record.IndexReply, e record.Entry) (reason record.Reason, over bool) {
+	if reply.BlockedUntil != 0 {
+		return record.Revoked, true
 	}
-	m.unlist(ctx, user, over...)
+	return record.Evicted, e.State == record.Doomed
+}
+
+// finish destroys and unlists the doomed entries of a reply, and all of a blocked
+// user, whoever left them. Trouble is logged: the next look at the list tries
+// again.
+func (m *Manager) finish(ctx context.Context, user string, reply *record.IndexReply) {
+	ctx, cancel := tidying(ctx)
+	defer cancel()
+	var ended []record.Handle
+	for _, e := range reply.Entries {
+		reason, over := verdict(reply, e)
+		if !over {
+			continue
+		}
+		if _, _, err := m.end(ctx, e.Handle, reason, user); err != nil {
+			m.trouble(ctx, "cannot end a session of a blocked user or over the cap", e.Handle, err)
+			continue
+		}
+		ended = append(ended, e.Handle)
+	}
+	m.unlist(ctx, user, ended...)
 }
 
 // refresh lists a session that has been touched, and ends it if it is no longer
-// to be. Trouble is logged: the next touch tries again.
+// to be.
 func (m *Manager) refresh(ctx context.Context, user string, h record.Handle, meta *record.Meta, now int64) {
-	lifetime := max(m.expiry.Absolute, meta.Deadline-now)
+	m.list(ctx, user, h, meta.Deadline-now)
+}
+
+// list lists a session of the user that has left ms to live. Trouble is logged:
+// the next touch tries again.
+func (m *Manager) list(ctx context.Context, user string, h record.Handle, left int64) {
+	lifetime := entryLife(max(m.expiry.Absolute, left))
 	reply, err := m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Refresh, Handle: h, Lifetime: lifetime})
 	if err != nil {
 		m.trouble(ctx, "cannot list a session", h, err)

@@ -576,8 +576,11 @@ func TestIndex(t *testing.T) {
 		}
 		h := record.NewHandle()
 		step("ann", record.IndexStep{Kind: record.Enlist, Handle: h, Max: 3, Lifetime: 5000})
-		if reply := step("ann", record.IndexStep{Kind: record.Confirm, Handle: h}); reply.Status != record.IndexOK || len(reply.Entries) != 1 {
+		if reply := step("ann", record.IndexStep{Kind: record.Confirm, Handle: h}); reply.Status != record.IndexOK || len(reply.Entries) != 0 {
 			t.Errorf("%+v", reply)
+		}
+		if reply := step("ann", record.IndexStep{Kind: record.List}); len(reply.Entries) != 1 || reply.Entries[0].State != record.Active {
+			t.Errorf("ann has %+v", reply)
 		}
 		if reply := step("bob", record.IndexStep{Kind: record.List}); len(reply.Entries) != 0 {
 			t.Errorf("bob has %+v", reply)

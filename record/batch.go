@@ -297,6 +297,10 @@ func (b *Batch) Check() error {
 			return err
 		}
 	}
+	var seen subjects
+	if len(b.Ops) > fewOps {
+		seen.names = make(map[string]bool, len(b.Ops))
+	}
 	for i := range b.Ops {
 		op := &b.Ops[i]
 		if err := op.check(limits); err != nil {
@@ -308,22 +312,40 @@ func (b *Batch) Check() error {
 		if op.Kind == OpCreate && (i > 0 || b.Access.Mode != Admin || len(b.Conditions) > 0) {
 			return fmt.Errorf("%w: create is not first, or not by the server, or under a condition", ErrBatch)
 		}
-		if b.repeats(i) {
+		if seen.repeats(b.Ops[:i], op) {
 			return fmt.Errorf("%w: two operations on field %q, or twice the same on the record", ErrBatch, op.Name)
 		}
 	}
 	return nil
 }
 
-// repeats reports whether an operation before i has the same subject.
-func (b *Batch) repeats(i int) bool {
-	op := &b.Ops[i]
-	for j := range i {
-		if other := &b.Ops[j]; op.Kind.onField() && other.Kind.onField() {
-			if op.Name == other.Name {
-				return true
-			}
-		} else if op.Kind == other.Kind || op.Kind.renews() && other.Kind.renews() {
+// fewOps is how many operations are compared one by one, without allocating.
+const fewOps = 16
+
+// subjects are what the operations of a batch so far are about.
+type subjects struct {
+	kinds uint32          // bits for those on the record
+	names map[string]bool // fields, for more than fewOps operations
+}
+
+// repeats notes op, and reports whether one before it has the same subject.
+func (s *subjects) repeats(before []Op, op *Op) bool {
+	if !op.Kind.onField() {
+		kind := uint32(1) << op.Kind
+		if op.Kind.renews() {
+			kind = 1 << OpRenew
+		}
+		repeated := s.kinds&kind != 0
+		s.kinds |= kind
+		return repeated
+	}
+	if s.names != nil {
+		repeated := s.names[op.Name]
+		s.names[op.Name] = true
+		return repeated
+	}
+	for i := range before {
+		if before[i].Kind.onField() && before[i].Name == op.Name {
 			return true
 		}
 	}

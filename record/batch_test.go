@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCheck(t *testing.T) {
@@ -68,6 +69,55 @@ func TestCheck(t *testing.T) {
 		if err := test.b.Check(); !errors.Is(err, test.err) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.err)
 		}
+	}
+}
+
+// Large batches are checked as strictly as small ones, in time that grows with
+// their size only, and small ones without allocating.
+func TestCheckLarge(t *testing.T) {
+	gets := func(n int) (ops []Op) {
+		for i := range n {
+			ops = append(ops, Get(strconv.Itoa(i)))
+		}
+		return ops
+	}
+	for _, n := range []int{fewOps - 2, fewOps - 1, fewOps, fewOps + 1, 1000} {
+		ops := gets(n)
+		for name, test := range map[string]struct {
+			more []Op
+			err  error
+		}{
+			"another field":       {[]Op{Set("x", "1"), Touch()}, nil},
+			"the first again":     {[]Op{Set("0", "1")}, ErrBatch},
+			"the last again":      {[]Op{Touch(), Delete(strconv.Itoa(n - 1))}, ErrBatch},
+			"twice on the record": {[]Op{Touch(), Touch()}, ErrBatch},
+			"two that renew":      {[]Op{Renew(key(1)), Rotate(1, key(1), grace)}, ErrBatch},
+		} {
+			if err := batch(append(ops[:n:n], test.more...)...).Check(); !errors.Is(err, test.err) {
+				t.Errorf("%s after %d: %v, want %v", name, n, err, test.err)
+			}
+		}
+	}
+	few := batch(gets(fewOps)...)
+	if n := testing.AllocsPerRun(100, func() { few.Check() }); n != 0 {
+		t.Errorf("%v allocations for %d operations", n, fewOps)
+	}
+	// The quickest of several, for the machine may be busy.
+	took := func(n int) (best time.Duration) {
+		b := batch(gets(n)...)
+		for i := range 5 {
+			began := time.Now()
+			if err := b.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(began); i == 0 || d < best {
+				best = d
+			}
+		}
+		return best
+	}
+	if small, large := took(2_000), took(64_000); large > 200*small {
+		t.Errorf("32 times as many operations took %v instead of %v", large, small)
 	}
 }
 

@@ -86,7 +86,11 @@ type IndexReply struct {
 	Status       IndexStatus
 	Now          int64
 	BlockedUntil int64
-	Entries      []Entry // all of them after the step, the oldest first
+	// Entries are those that the caller may have to act on, as they are after the
+	// step, the oldest first: all of them for List and Block, whenever the user is
+	// blocked, and when Status is IndexUnverified; otherwise the doomed ones only,
+	// so that a login costs no more than it must.
+	Entries []Entry
 }
 
 // IndexStatus says whether a step was done. Anything but IndexOK means that
@@ -114,7 +118,8 @@ func (s IndexStatus) String() string {
 	return fmt.Sprintf("index status(%d)", uint8(s))
 }
 
-// MaxSessions bounds IndexStep.Max, and so the sessions listed for one user.
+// MaxSessions bounds IndexStep.Max: what an Enlist allows, not what is listed.
+// Doomed entries are beyond it, and Refresh lists whatever is there.
 const MaxSessions = 10_000
 
 // ErrIndexStep is returned when a step is against the rules on IndexStep.
@@ -155,8 +160,23 @@ func (x *Index) Apply(s *IndexStep, now int64) (reply IndexReply, changed bool) 
 		x.BlockedUntil, changed = 0, true
 	}
 	status, stepped := x.step(s, now)
-	reply = IndexReply{Status: status, Now: now, BlockedUntil: x.BlockedUntil, Entries: slices.Clone(x.Entries)}
+	reply = IndexReply{Status: status, Now: now, BlockedUntil: x.BlockedUntil}
+	if s.Kind == List || s.Kind == Block || x.BlockedUntil != 0 || status == IndexUnverified {
+		reply.Entries = slices.Clone(x.Entries)
+	} else {
+		reply.Entries = x.doomed()
+	}
 	return reply, changed || stepped
+}
+
+// doomed returns the entries that are to be destroyed.
+func (x *Index) doomed() (list []Entry) {
+	for i := range x.Entries {
+		if x.Entries[i].State == Doomed {
+			list = append(list, x.Entries[i])
+		}
+	}
+	return list
 }
 
 func (x *Index) step(s *IndexStep, now int64) (status IndexStatus, changed bool) {

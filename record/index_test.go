@@ -11,6 +11,8 @@ import (
 
 func handle(n byte) Handle { return Handle{n} }
 
+// step applies a step and holds Apply to what it promises of every step. The reply
+// returned has all entries in it, so that tests see what they have become.
 func step(t testing.TB, x *Index, s IndexStep, now int64) IndexReply {
 	t.Helper()
 	if err := s.Check(); err != nil {
@@ -25,11 +27,22 @@ func step(t testing.TB, x *Index, s IndexStep, now int64) IndexReply {
 	if !changed && !same {
 		t.Fatalf("changed, and not said so: %+v", x)
 	}
-	if reply.Now != now || reply.BlockedUntil != x.BlockedUntil || !slices.Equal(reply.Entries, x.Entries) {
+	if reply.Now != now || reply.BlockedUntil != x.BlockedUntil || !slices.Equal(reply.Entries, toActOn(x, s.Kind, reply.Status)) {
 		t.Fatalf("reply %+v, index %+v", reply, x)
 	}
 	checkIndex(t, x)
+	reply.Entries = slices.Clone(x.Entries)
 	return reply
+}
+
+// toActOn returns the entries that an answer names.
+func toActOn(x *Index, kind IndexKind, status IndexStatus) (list []Entry) {
+	for _, e := range x.Entries {
+		if e.State == Doomed || kind == List || kind == Block || x.BlockedUntil != 0 || status == IndexUnverified {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 func checkIndex(t testing.TB, x *Index) {
@@ -101,6 +114,44 @@ func TestLogin(t *testing.T) {
 	// What is past its deadline is forgotten.
 	wantIndex(t, step(t, x, IndexStep{Kind: List}, start+3+hour), IndexOK, Pending)
 	wantIndex(t, step(t, x, IndexStep{Kind: List}, start+6+hour), IndexOK)
+}
+
+// An answer names what the caller has to act on, and no more.
+func TestIndexReplyEntries(t *testing.T) {
+	x := &Index{Entries: []Entry{{handle(1), Doomed, start, start + hour}, {handle(2), Active, start, start + hour}}}
+	for _, test := range []struct {
+		name string
+		step IndexStep
+		want []EntryState
+	}{
+		{"list", IndexStep{Kind: List}, []EntryState{Doomed, Active}},
+		{"confirm", IndexStep{Kind: Confirm, Handle: handle(2)}, []EntryState{Doomed}},
+		{"confirm a doomed one", IndexStep{Kind: Confirm, Handle: handle(1)}, []EntryState{Doomed}},
+		{"confirm a missing one", IndexStep{Kind: Confirm, Handle: handle(9)}, []EntryState{Doomed}},
+		{"refresh", IndexStep{Kind: Refresh, Handle: handle(2), Lifetime: hour}, []EntryState{Doomed}},
+		{"enlist", IndexStep{Kind: Enlist, Handle: handle(3), Max: 2, Lifetime: hour}, []EntryState{Doomed}},
+		{"enlist over the cap", IndexStep{Kind: Enlist, Handle: handle(4), Max: 2, Lifetime: hour}, []EntryState{Doomed, Active, Pending}},
+		{"enlist verified", IndexStep{Kind: Enlist, Handle: handle(4), Max: 2, Lifetime: hour, Verified: true}, []EntryState{Doomed}},
+		{"enlist and evict", IndexStep{Kind: Enlist, Handle: handle(4), Max: 2, Lifetime: hour, Verified: true, Evict: true}, []EntryState{Doomed, Doomed}},
+		{"unlist", IndexStep{Kind: Unlist, Handles: []Handle{handle(2)}}, []EntryState{Doomed}},
+		{"block", IndexStep{Kind: Block, Duration: hour}, []EntryState{Doomed, Pending, Pending}},
+		{"confirm when blocked", IndexStep{Kind: Confirm, Handle: handle(3)}, []EntryState{Doomed, Pending, Pending}},
+		{"unlist when blocked", IndexStep{Kind: Unlist}, []EntryState{Doomed, Pending, Pending}},
+		{"unblock", IndexStep{Kind: Unblock}, []EntryState{Doomed}},
+	} {
+		reply, _ := x.Apply(&test.step, start)
+		var got []EntryState
+		for _, e := range reply.Entries {
+			got = append(got, e.State)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: states %d, want %d", test.name, got, test.want)
+		}
+		clear(reply.Entries) // they are the caller's
+	}
+	if len(x.doomed()) != 1 {
+		t.Errorf("%+v", x)
+	}
 }
 
 func TestRefresh(t *testing.T) {

@@ -6,17 +6,17 @@ import "fmt"
 // share memory with the store's, which never changes them.
 type Reply struct {
 	Status Status
-	// At is the index of the condition (Conflict) or the operation (NotInteger,
-	// OutOfRange, NotList, TooLarge) that stood in the way.
+	// At is the index of the condition (Conflict) or the operation (OtherUser,
+	// NotInteger, OutOfRange, NotList, TooLarge) that stood in the way.
 	At int
 	// Reason says why the session ended, when Status is Ended.
 	Reason Reason
 	// Now is the store's clock, in ms since 1970, when it applied the batch. For
 	// a read that a server answered by itself it is an estimate.
 	Now int64
-	// Meta and Revision are the record's after the batch, unless Status is Absent,
-	// Ended or Exists, or the batch destroyed the record; then they are zero. When
-	// Status is Superseded, Meta.Secret is hidden. Revision may be 0 (unknown) in
+	// Meta and Revision are the record's after the batch. They are zero when Status
+	// is Absent, Ended or Exists, when the batch destroyed the record, and when one
+	// with Create was refused, whatever stood in the way. When Status is Superseded, Meta.Secret is hidden. Revision may be 0 (unknown) in
 	// the answer to a batch of nothing but OpGet.
 	Meta     Meta
 	Revision uint64

@@ -31,6 +31,23 @@ type holder struct {
 	replacing atomic.Bool
 	work      sync.WaitGroup // goroutines
 	stop      chan struct{}
+
+	dialing sync.Mutex // guards sockets
+	sockets map[*socket]struct{}
+}
+
+// socket is a connection that rueidis has open.
+type socket struct {
+	net.Conn
+	holder *holder
+}
+
+// Close closes the connection.
+func (k *socket) Close() error {
+	k.holder.dialing.Lock()
+	delete(k.holder.sockets, k)
+	k.holder.dialing.Unlock()
+	return k.Conn.Close()
 }
 
 // replaceGap is the least time between two replacements of the connection.
@@ -99,8 +116,12 @@ func (o *holder) swap(c *connection) bool {
 	return true
 }
 
-// close ends the connection when the calls under way are over, and waits for all
-// goroutines.
+// closeGrace is how long rueidis may take to close its connections, which it does
+// in the background. By then nobody waits for an answer.
+const closeGrace = 100 * time.Millisecond
+
+// close ends the connection, if there ever was one, when the calls under way are
+// over, and waits for all goroutines.
 func (o *holder) close() {
 	o.mu.Lock()
 	closed := o.closed
@@ -110,27 +131,59 @@ func (o *holder) close() {
 		return
 	}
 	close(o.stop)
-	o.current.users.Wait()
-	o.current.Close()
+	if o.current != nil {
+		o.current.users.Wait()
+		o.current.Close()
+	}
 	o.work.Wait()
+	for end := time.Now().Add(closeGrace); o.connected() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	o.dialing.Lock()
+	defer o.dialing.Unlock()
+	for k := range o.sockets {
+		k.Conn.Close()
+	}
 }
 
-// dial opens a connection that rueidis asks for. Unlike rueidis' own it does not
-// end with the context of the call that happens to need it first, since others
-// wait for the same connection; and its error tells that nothing was sent.
-func dial(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	ctx = context.WithoutCancel(ctx)
-	var conn net.Conn
-	var err error
-	if config != nil {
-		ctx, cancel := context.WithTimeout(ctx, dialer.Timeout)
-		defer cancel()
-		conn, err = (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", address)
-	} else {
-		conn, err = dialer.DialContext(ctx, "tcp", address)
-	}
+func (o *holder) connected() bool {
+	o.dialing.Lock()
+	defer o.dialing.Unlock()
+	return len(o.sockets) > 0
+}
+
+// dial opens a connection that rueidis asks for, unless the store is closed: what
+// rueidis still does in the background after its Close must leave nothing.
+func (o *holder) dial(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+	conn, err := connect(ctx, address, dialer, config)
 	if err != nil {
 		return nil, &dialError{err}
 	}
-	return conn, nil
+	k := &socket{conn, o}
+	o.dialing.Lock()
+	defer o.dialing.Unlock()
+	select {
+	case <-o.stop:
+		conn.Close()
+		return nil, &dialError{errClosed}
+	default:
+	}
+	if o.sockets == nil {
+		o.sockets = map[*socket]struct{}{}
+	}
+	o.sockets[k] = struct{}{}
+	return k, nil
+}
+
+// connect differs from what rueidis does by itself in that it does not end with
+// the context of the call that happens to need the connection first, since others
+// wait for it too.
+func connect(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+	ctx = context.WithoutCancel(ctx)
+	if config == nil {
+		return dialer.DialContext(ctx, "tcp", address)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialer.Timeout)
+	defer cancel()
+	return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", address)
 }

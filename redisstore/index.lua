@@ -10,8 +10,10 @@
 -- Kinds: 0 enlist, 1 confirm, 2 refresh, 3 unlist, 4 list, 5 block, 6 unblock.
 -- States: 0 pending, 1 active, 2 doomed.
 --
--- The answer is one string: tag 16 | status 1 | now 6 | blocked until 6, then all entries
--- after the step in no particular order, handle 16 | state 1 | added 6 | deadline 6 each.
+-- The answer is one string: tag 16 | status 1 | now 6 | blocked until 6, then entries as
+-- they are after the step, in no particular order, handle 16 | state 1 | added 6 |
+-- deadline 6 each: all of them for list and block, if the user is blocked and if the
+-- status is 3, else the doomed only.
 -- Status: 0 ok, 1 blocked, 2 full, 3 unverified, 4 missing, 5 doomed, 255 corrupt data.
 local call, sub, byte, pack, unpackb = redis.call, string.sub, string.byte, struct.pack, struct.unpack
 local key = KEYS[1]
@@ -23,18 +25,21 @@ end
 local now = call('TIME')
 now = now[1] * 1000 + (now[2] - now[2] % 1000) / 1000
 
--- Read the index without what is over: entries maps handles to packed values.
+-- Read the index without what is over: entries maps handles to packed values, the
+-- last of which ends at last.
 local hash = call('HGETALL', key)
-local entries, counted, blocked = {}, 0, 0
+local entries, counted, doomed, blocked, last = {}, 0, 0, 0, 0
 local del, set = {}, {}
 for i = 1, #hash, 2 do
   local name, value = hash[i], hash[i + 1]
   if #name == 16 and #value == 13 and byte(value) <= 2 then
-    if now >= unpackb('>I6', value, 8) then
+    local deadline = unpackb('>I6', value, 8)
+    if now >= deadline then
       del[#del + 1] = name
     else
       entries[name] = value
-      if byte(value) ~= 2 then counted = counted + 1 end
+      if byte(value) == 2 then doomed = doomed + 1 else counted = counted + 1 end
+      if deadline > last then last = deadline end
     end
   elseif name == '\0b' and #value == 6 then
     blocked = unpackb('>I6', value)
@@ -52,6 +57,8 @@ local function put(name, state, added, deadline)
   entries[name] = value
   set[#set + 1] = name
   set[#set + 1] = value
+  if state == 2 then doomed = doomed + 1 end
+  if deadline > last then last = deadline end
 end
 
 -- Marks the n oldest entries that count. Handles are compared byte by byte, because
@@ -114,6 +121,10 @@ elseif kind == 3 then
       del[#del + 1] = ARGV[i]
     end
   end
+  last = 0
+  for _, value in pairs(entries) do
+    last = math.max(last, (unpackb('>I6', value, 8)))
+  end
 elseif kind == 5 then
   local until_ = math.max(blocked, now + duration)
   if until_ ~= blocked then
@@ -129,17 +140,20 @@ end
 -- Write, removals first: they are allowed when memory is full.
 for i = 1, #del, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, #del))) end
 for i = 1, #set, 1000 do call('HSET', key, unpack(set, i, math.min(i + 999, #set))) end
-local all, n = {}, 0
-for name, value in pairs(entries) do
-  all[n + 1], all[n + 2] = name, value
-  n = n + 2
-end
 if #del + #set > 0 then
-  local ends = blocked
-  for i = 2, n, 2 do
-    local last = unpackb('>I6', all[i], 8)
-    if last > ends then ends = last end
-  end
-  if ends > 0 then call('PEXPIREAT', key, string.format('%.0f', ends)) end
+  last = math.max(last, blocked)
+  if last > 0 then call('PEXPIREAT', key, string.format('%.0f', last)) end
 end
-return pack('>c16BI6I6', tag, status, now, blocked) .. table.concat(all)
+
+-- Answer.
+local everything = kind == 4 or kind == 5 or blocked > 0 or status == 3
+local parts, n = {pack('>c16BI6I6', tag, status, now, blocked)}, 1
+if everything or doomed > 0 then
+  for name, value in pairs(entries) do
+    if everything or byte(value) == 2 then
+      parts[n + 1], parts[n + 2] = name, value
+      n = n + 2
+    end
+  end
+end
+return table.concat(parts)

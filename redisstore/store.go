@@ -77,8 +77,10 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 		index:   newScript(indexSource),
 		holder:  holder{option: c.client, stop: make(chan struct{})},
 	}
-	client, err := rueidis.NewClient(c.client)
+	s.option.DialCtxFn = s.dial
+	client, err := rueidis.NewClient(s.option)
 	if err != nil {
+		s.close()
 		return nil, fail(refused, err, false)
 	}
 	s.current = &connection{Client: client}

@@ -183,7 +183,6 @@ func (c *config) connect(t *target, config *tls.Config) error {
 	o.DisableRetry, o.DisableCache, o.AlwaysPipelining = true, true, true
 	o.PipelineMultiplex = -1
 	o.MaxFlushDelay = flushDelay
-	o.DialCtxFn = dial
 	o.Dialer.Timeout = c.timeout
 	o.Dialer.KeepAlive = min(c.timeout, time.Second) // a silent connection is pinged that often
 	o.ConnWriteTimeout = c.timeout                   // and dropped that long after

@@ -31,6 +31,7 @@ var caughtBy = map[broken.Fault][]string{
 	broken.UncountedPending:      {"CapIsVerifiedFirst", "CapHoldsUnderLoad"},
 	broken.LostListing:           {"EnlistLosesNothing", "CapHoldsUnderLoad"},
 	broken.BlindToBlock:          {"BlockRefusesLogins", "BlockEnds"},
+	broken.SilentOnDoomed:        {"AnswersNameTheDoomed", "ConfirmMakesActive"},
 	broken.EagerTouch:            {"TouchIsThrottled"},
 	broken.WritesTouch:           {"OnlyTouchExtends"},
 	broken.DoubleApply:           {"AddIsExact", "AppendLosesNothing"},

@@ -26,6 +26,8 @@ const (
 type Cluster struct {
 	nodes []*Server // node i and node i+shards are shard i
 	ids   []string
+
+	claiming sync.Mutex // held while a slot changes its owner
 }
 
 // RunCluster starts a Cluster that keeps its files in dir, and returns when all

@@ -43,19 +43,23 @@ func TestClusterMoveSlot(t *testing.T) {
 		}
 	}
 
-	var wg sync.WaitGroup
-	for i := range 64 {
-		wg.Go(func() {
-			if err := c.MoveSlot(ctx, i, 1+i%2); err != nil {
-				t.Error(err)
-			}
-		})
+	// To and fro, several at once.
+	const moved, rounds = 16, 4
+	for round := range rounds {
+		var wg sync.WaitGroup
+		for i := range moved {
+			wg.Go(func() {
+				if err := c.MoveSlot(ctx, i, (i+round)%shards); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 	must(t, c.WaitHealthy(ctx))
-	for i := range 64 {
-		if got := ownerOf(t, ctx, c, i); got != 1+i%2 {
-			t.Errorf("slot %d is at shard %d", i, got)
+	for i := range moved {
+		if got, want := ownerOf(t, ctx, c, i), (i+rounds-1)%shards; got != want {
+			t.Errorf("slot %d is at shard %d, want %d", i, got, want)
 		}
 	}
 }

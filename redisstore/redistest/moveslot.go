@@ -6,13 +6,14 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // MoveSlot moves a slot and its keys to the primary of the shard while the
 // cluster serves, as an operator's tool does it: clients see ASK, TRYAGAIN and
-// then MOVED. A slot that is there already stays. Moves of different slots may
-// run at once. After an error the slot may be left half moved; MoveSlot to the
-// same shard again goes on with it.
+// then MOVED. It returns when all nodes that run agree on it. A slot that is there
+// already stays. Moves of different slots may run at once. After an error the slot
+// may be left half moved; MoveSlot to the same shard again goes on with it.
 func (c *Cluster) MoveSlot(ctx context.Context, slot, shard int) error {
 	m := &slotMove{slot: strconv.Itoa(slot), from: -1, to: shard}
 	defer m.close()
@@ -22,7 +23,11 @@ func (c *Cluster) MoveSlot(ctx context.Context, slot, shard int) error {
 	if m.from == m.to {
 		return nil
 	}
-	if err := m.transfer(ctx); err != nil {
+	err := m.transfer(ctx)
+	if err == nil {
+		err = m.handOver(ctx, c)
+	}
+	if err != nil {
 		return fmt.Errorf("redistest: move slot %d: %w", slot, err)
 	}
 	return nil
@@ -33,6 +38,7 @@ type slotMove struct {
 	slot           string
 	primaries      [shards]*conn
 	from, to       int // shards
+	target         *Server
 	fromID, toID   string
 	toHost, toPort string
 	password       string
@@ -41,7 +47,6 @@ type slotMove struct {
 // find connects to the primaries and asks the target's whose the slot is.
 func (m *slotMove) find(ctx context.Context, c *Cluster, slot int64) error {
 	var ids [shards]string
-	var to *Server
 	for i := range shards {
 		node, err := c.Primary(ctx, i)
 		if err != nil {
@@ -52,10 +57,10 @@ func (m *slotMove) find(ctx context.Context, c *Cluster, slot int64) error {
 		}
 		ids[i] = c.ids[slices.Index(c.nodes, node)]
 		if i == m.to {
-			to = node
+			m.target = node
 		}
 	}
-	ranges, err := slotRanges(ctx, to)
+	ranges, err := slotRanges(ctx, m.target)
 	if err != nil {
 		return err
 	}
@@ -68,8 +73,8 @@ func (m *slotMove) find(ctx context.Context, c *Cluster, slot int64) error {
 		return fmt.Errorf("redistest: slot %d belongs to no primary", slot)
 	}
 	m.fromID, m.toID = ids[m.from], ids[m.to]
-	m.toHost, m.toPort, _ = net.SplitHostPort(to.Addr())
-	m.password = to.password
+	m.toHost, m.toPort, _ = net.SplitHostPort(m.target.Addr())
+	m.password = m.target.password
 	return nil
 }
 
@@ -88,14 +93,22 @@ func (m *slotMove) transfer(ctx context.Context) error {
 		}
 		keys, _ := reply.([]any)
 		if len(keys) == 0 {
-			break
+			return nil
 		}
 		if err := m.migrate(ctx, from, keys); err != nil {
 			return err
 		}
 	}
+}
+
+// handOver makes the slot the target's for all nodes. One slot at a time: a shard
+// claims what it gains with an epoch above all that it knows, so it must know of
+// the claims before.
+func (m *slotMove) handOver(ctx context.Context, c *Cluster) error {
+	c.claiming.Lock()
+	defer c.claiming.Unlock()
 	// The target first: until it owns the slot, the source still refers to it.
-	order := []*conn{to, from}
+	order := []*conn{m.primaries[m.to], m.primaries[m.from]}
 	for i, primary := range m.primaries {
 		if i != m.from && i != m.to {
 			order = append(order, primary)
@@ -106,7 +119,55 @@ func (m *slotMove) transfer(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	claim, _, err := m.claim(ctx, m.target)
+	if err != nil {
+		return err
+	}
+	return until(ctx, "the nodes to agree", func() error {
+		for i, node := range c.nodes {
+			if !node.Running() {
+				continue
+			}
+			epoch, owns, err := m.claim(ctx, node)
+			if err != nil {
+				return err
+			}
+			if !owns || epoch < claim {
+				return fmt.Errorf("node %d does not know it yet", i)
+			}
+		}
+		return nil
+	})
+}
+
+// claim returns the target's epoch according to node, and whether the slot is the
+// target's. The epoch matters too: with an old one, another shard's claim would
+// prevail later.
+func (m *slotMove) claim(ctx context.Context, node *Server) (epoch int64, owns bool, err error) {
+	text, err := node.text(ctx, "CLUSTER", "NODES")
+	if err != nil {
+		return 0, false, err
+	}
+	slot, _ := strconv.Atoi(m.slot)
+	for line := range strings.Lines(text) {
+		// id addr flags primary ping pong epoch link slots…
+		f := strings.Fields(line)
+		if len(f) < 8 || f[0] != m.toID {
+			continue
+		}
+		for _, r := range f[8:] { // 7, or 7-9; what is on its way has brackets
+			low, high, isRange := strings.Cut(r, "-")
+			if !isRange {
+				high = low
+			}
+			first, err1 := strconv.Atoi(low)
+			last, err2 := strconv.Atoi(high)
+			owns = owns || err1 == nil && err2 == nil && first <= slot && slot <= last
+		}
+		epoch, err = strconv.ParseInt(f[6], 10, 64)
+		return epoch, owns, err
+	}
+	return 0, false, fmt.Errorf("%s does not know the target", node.Addr())
 }
 
 // migrate moves keys without REPLACE: a key on both sides is an error to see,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,6 +18,10 @@ const (
 	sentinelName  = "mymaster"
 	sentinelCount = 3
 	replicaCount  = 2
+	// The Sentinels take a primary for dead after this many ms. The first figure
+	// suits a busy machine, on which nothing may fail over by itself; the second
+	// is in force from KillPrimary to the end of WaitFailover.
+	downAfter, downAfterKill = 10_000, 500
 )
 
 // Sentinel is a primary with two replicas under the watch of three Sentinels,
@@ -88,7 +93,7 @@ func runOneSentinel(ctx context.Context, dir string, primary *Server) (*Server, 
 		var b strings.Builder
 		fmt.Fprintf(&b, "bind 127.0.0.1\nport %d\ndir %q\n", own, dir)
 		fmt.Fprintf(&b, "sentinel monitor %s %s %s 2\n", sentinelName, host, port)
-		fmt.Fprintf(&b, "sentinel down-after-milliseconds %s 500\n", sentinelName)
+		fmt.Fprintf(&b, "sentinel down-after-milliseconds %s %d\n", sentinelName, downAfter)
 		fmt.Fprintf(&b, "sentinel failover-timeout %s 2000\n", sentinelName)
 		fmt.Fprintf(&b, "sentinel parallel-syncs %s %d\n", sentinelName, replicaCount)
 		if primary.password != "" {
@@ -269,7 +274,24 @@ func (s *Sentinel) KillPrimary(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.setDownAfter(ctx, downAfterKill); err != nil {
+		return nil, err
+	}
 	return primary, primary.Kill()
+}
+
+// setDownAfter tells the Sentinels that run after how many ms a silent primary is
+// dead.
+func (s *Sentinel) setDownAfter(ctx context.Context, ms int) error {
+	for _, sentinel := range s.sentinels {
+		if !sentinel.Running() {
+			continue
+		}
+		if _, err := sentinel.Do(ctx, "SENTINEL", "SET", sentinelName, "down-after-milliseconds", strconv.Itoa(ms)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WaitFailover returns when a server other than the one at the address old is
@@ -297,7 +319,10 @@ func (s *Sentinel) WaitFailover(ctx context.Context, old string) (promoted time.
 		}
 		return nil
 	})
-	return promoted, err
+	if err != nil {
+		return promoted, err
+	}
+	return promoted, s.setDownAfter(ctx, downAfter)
 }
 
 // agreed returns the address that all running Sentinels have for the primary.

@@ -46,6 +46,8 @@ const (
 	LostListing
 	// BlindToBlock: a blocked user is listed.
 	BlindToBlock
+	// SilentOnDoomed: an index step does not name the entries to be destroyed.
+	SilentOnDoomed
 	// EagerTouch: Touch fires each time.
 	EagerTouch
 	// WritesTouch: every write moves the idle deadline.
@@ -75,7 +77,7 @@ const (
 
 var faultNames = [...]string{"None", "LostUpdate", "LateSave", "Resurrection", "LostTTL", "TwoWinners", "TornBatch",
 	"StaleRead", "TornRead", "ErrorAsAbsent", "EternalTombstone", "NoTombstone", "NoTombstoneForNothing",
-	"UncountedPending", "LostListing", "BlindToBlock", "EagerTouch", "WritesTouch", "DoubleApply", "Reencoded",
+	"UncountedPending", "LostListing", "BlindToBlock", "SilentOnDoomed", "EagerTouch", "WritesTouch", "DoubleApply", "Reencoded",
 	"FoldedNames", "ForgetsPresentation", "FloorIgnored", "NoLimits", "SharedReply", "KeepsBatch", "DeafToContext",
 	"OpenAfterClose"}
 
@@ -266,6 +268,13 @@ func (s *Store) catchUp(h record.Handle) {
 }
 
 func (s *Store) applyIndex(x *record.Index, step *record.IndexStep, now int64) (record.IndexReply, bool) {
+	if s.fault == SilentOnDoomed {
+		reply, changed := x.Apply(step, now)
+		if step.Kind != record.List && step.Kind != record.Block {
+			reply.Entries = nil
+		}
+		return reply, changed
+	}
 	if step.Kind != record.Enlist {
 		return x.Apply(step, now)
 	}

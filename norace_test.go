@@ -1,0 +1,5 @@
+//go:build !race
+
+package pazzo_test
+
+const raceEnabled = false
