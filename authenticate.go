@@ -81,7 +81,6 @@ func (s *Session) logIn(ctx context.Context, user string) (again bool, err error
 		s.begin(handle, &reply)
 		m.happened(ctx, LifeCycle{Event: Created, Handle: handle})
 	} else {
-		s.notice(&reply)
 		s.renewed(&reply)
 	}
 	m.happened(ctx, LifeCycle{Event: Authenticated, Handle: handle, User: user})

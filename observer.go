@@ -10,7 +10,8 @@ import (
 
 // Observer is told what a Manager does, for metrics and tracing. Its functions
 // may be nil. They are called from the goroutine that does the work, from several
-// at the same time, and must return quickly.
+// at the same time; they must return quickly and must not use the session, which
+// may be locked.
 type Observer struct {
 	// Operation is called after each call of the store.
 	Operation func(ctx context.Context, e Operation)

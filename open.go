@@ -38,7 +38,6 @@ func (s *Session) opened(ctx context.Context, c candidate, reply *record.Reply) 
 	s.mu.Lock()
 	s.state, s.current = live, c.token
 	s.mu.Unlock()
-	s.notice(reply)
 	if s.rotateIfDue(ctx, c, reply) {
 		return
 	}
@@ -80,7 +79,6 @@ func (s *Session) rotateIfDue(ctx context.Context, c candidate, reply *record.Re
 	if renewed.Values[0].Found {
 		s.manager.happened(ctx, LifeCycle{Event: Rotated, Handle: c.handle})
 	}
-	s.notice(&renewed)
 	s.touched(ctx, c.handle, &renewed, renewed.Values[1])
 	if renewed.Meta.Generation != c.generation || c.old {
 		s.issue(&renewed, true)
@@ -189,6 +187,5 @@ func (s *Session) begin(h record.Handle, reply *record.Reply) {
 	s.current = token{handle: h, generation: reply.Meta.Generation, secret: reply.Meta.Secret}
 	s.snapshot = nil
 	s.mu.Unlock()
-	s.notice(reply)
 	s.issue(reply, false)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pazzo-sessions/pazzo/record"
 )
@@ -15,17 +16,11 @@ import (
 type response struct {
 	ctx context.Context // of the request
 
-	mu       sync.Mutex
-	accessed bool
-	started  bool
-	cookie   cookie
-}
+	accessed atomic.Bool // the response depends on the cookie
 
-// access remembers that the response depends on the cookie.
-func (r *response) access() {
-	r.mu.Lock()
-	r.accessed = true
-	r.mu.Unlock()
+	mu      sync.Mutex // guards what follows
+	started bool
+	cookie  cookie
 }
 
 // open reports whether the cookie can still be set.
@@ -60,7 +55,7 @@ func (s *Session) start(h http.Header) {
 		return
 	}
 	r.started = true
-	if r.accessed {
+	if r.accessed.Load() {
 		vary(h)
 	}
 	if r.cookie.action == keep || r.cookie.offer && !s.isCurrent(&r.cookie.token) {
@@ -71,7 +66,7 @@ func (s *Session) start(h http.Header) {
 	if r.cookie.action == forget && s.manager.options.ClearSiteData {
 		h.Set("Clear-Site-Data", `"cache", "storage"`)
 	}
-	if !r.accessed {
+	if !r.accessed.Load() {
 		vary(h)
 	}
 }

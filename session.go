@@ -27,9 +27,8 @@ type Session struct {
 
 	mu       sync.Mutex // guards what follows
 	state    state
-	current  token       // if live: the generation that this request holds
-	meta     record.Meta // if live: as last seen, without the secret
-	refusal  refusal     // if superseded or ended
+	current  token   // if live: the generation that this request holds
+	refusal  refusal // if superseded or ended
 	isNew    bool
 	snapshot *snapshot // in Snapshot mode, if loaded
 	writes   uint64    // in Snapshot mode: of this request
@@ -98,7 +97,7 @@ func (s *Session) do(ctx context.Context, b *record.Batch) (record.Reply, error)
 	if s == nil {
 		return record.Reply{}, ErrNoSession
 	}
-	s.response.access()
+	s.response.accessed.Store(true)
 	for {
 		reply, done, err := s.doHeld(ctx, b, &s.opening)
 		if done {
@@ -125,7 +124,7 @@ func (s *Session) openFirst(ctx context.Context, b *record.Batch) (reply record.
 
 // doAlone is do for a call that changes the session as a whole. s.opening is held.
 func (s *Session) doAlone(ctx context.Context, b *record.Batch) (record.Reply, error) {
-	s.response.access()
+	s.response.accessed.Store(true)
 	if reply, done, err := s.doHeld(ctx, b, nil); done {
 		return reply, err
 	}
@@ -146,7 +145,6 @@ func (s *Session) doHeld(ctx context.Context, b *record.Batch, opening *sync.Mut
 		return reply, true, err
 	}
 	if accepted(reply.Status) {
-		s.notice(&reply)
 		s.touchIfDue(ctx, &reply)
 		return reply, true, s.failure(&reply, b)
 	}
@@ -177,17 +175,6 @@ func accepted(status record.Status) bool {
 		return false
 	}
 	return true
-}
-
-// notice remembers the session's meta data.
-func (s *Session) notice(reply *record.Reply) {
-	if reply.Meta.Generation == 0 { // destroyed by this batch
-		return
-	}
-	s.mu.Lock()
-	s.meta = reply.Meta
-	s.meta.Secret = record.Secret{}
-	s.mu.Unlock()
 }
 
 // refuse sets the state after a status that opens nothing. s.mu is held.
@@ -266,7 +253,6 @@ func (s *Session) touchIfDue(ctx context.Context, reply *record.Reply) {
 		return
 	}
 	if touch.Status == record.OK {
-		s.notice(&touch)
 		s.touched(ctx, handle, &touch, touch.Values[0])
 	}
 }
