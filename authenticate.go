@@ -3,6 +3,7 @@ package pazzo
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/pazzo-sessions/pazzo/record"
 )
@@ -84,7 +85,7 @@ func (s *Session) logIn(ctx context.Context, user string) (again bool, err error
 		s.renewed(&reply)
 	}
 	m.happened(ctx, LifeCycle{Event: Authenticated, Handle: handle, User: user})
-	m.finish(ctx, user, list)
+	m.finish(ctx, user, list, all)
 	return false, nil
 }
 
@@ -93,12 +94,12 @@ func (s *Session) logIn(ctx context.Context, user string) (again bool, err error
 func (s *Session) loginHandle(ctx context.Context, user string) (h record.Handle, fresh, replaces bool, err error) {
 	c := newCall(record.GetIdentity())
 	defer c.release()
-	reply, err := s.doAlone(ctx, &c.batch)
-	if err != nil {
+	if err := s.doAlone(ctx, c); err != nil {
 		return h, false, false, err
 	}
 	handle, _, isLive := s.held()
-	replaces = isLive && reply.Identity.User != "" && reply.Identity.User != user
+	owner := c.reply.Identity.User
+	replaces = isLive && owner != "" && owner != user
 	if isLive && !replaces {
 		return handle, false, false, nil
 	}
@@ -163,26 +164,42 @@ func (m *Manager) enlist(ctx context.Context, user string, h record.Handle) (lis
 	}
 	reply, err := m.applyIndex(ctx, user, &step)
 	if err == nil && reply.Status == record.IndexUnverified {
+		before := reply
 		// A session that this version cannot read counts as live.
-		if _, err = m.survey(ctx, user, &reply); err == nil || isUnreadable(err) {
+		if _, err = m.survey(ctx, user, &before, maxRemains); err == nil || isUnreadable(err) {
 			step.Verified = true
 			reply, err = m.applyIndex(ctx, user, &step)
+			reply.Entries = newlyDoomed(&before, &reply)
 		}
+	} else if err == nil {
+		reply.Entries = reply.Entries[:min(len(reply.Entries), maxRemains)]
 	}
 	if err != nil {
 		return nil, false, err
 	}
 	switch reply.Status {
 	case record.IndexBlocked:
-		m.finish(ctx, user, &reply)
+		m.finish(ctx, user, &reply, maxRemains)
 		return nil, false, ErrBlocked
 	case record.IndexFull:
 		return nil, false, ErrTooManySessions
 	case record.IndexDoomed:
-		m.finish(ctx, user, &reply)
+		reply.Entries = []record.Entry{{Handle: h, State: record.Doomed}}
+		m.finish(ctx, user, &reply, 1)
 		return nil, true, nil
 	}
 	return &reply, false, nil
+}
+
+// newlyDoomed returns the entries that were doomed between two replies: of a login
+// over the cap, those that it has to end itself. Whoever doomed the others is
+// probably at it, and many logins at once must not all end them all.
+func newlyDoomed(before, after *record.IndexReply) []record.Entry {
+	was := make(map[record.Handle]bool)
+	for _, e := range before.Entries {
+		was[e.Handle] = e.State == record.Doomed
+	}
+	return slices.DeleteFunc(after.Entries, func(e record.Entry) bool { return was[e.Handle] })
 }
 
 // confirm makes the entry of a login that the record has taken final. If that is

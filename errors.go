@@ -131,7 +131,9 @@ func (e *DecodeError) Unwrap() []error { return []error{ErrDecode, e.Err} }
 // StatusCode returns the HTTP status that suits an error of this package: 409 for
 // ErrGone, ErrSuperseded and ErrConflict, 403 for ErrBlocked, ErrTooManySessions
 // and ErrNotNavigation, 413 for ErrTooLarge, 503 for ErrUnavailable,
-// ErrOutcomeUnknown and ErrFull, 500 for anything else, and 200 for nil.
+// ErrOutcomeUnknown and ErrFull, 400 for ErrName, ErrEncode, ErrNotInteger,
+// ErrRange and ErrNotList, 500 for anything else, such as ErrDecode, and 200 for
+// nil.
 func StatusCode(err error) int {
 	for _, c := range [...]struct {
 		code int
@@ -141,6 +143,8 @@ func StatusCode(err error) int {
 		{http.StatusForbidden, []error{ErrBlocked, ErrTooManySessions, ErrNotNavigation}},
 		{http.StatusRequestEntityTooLarge, []error{ErrTooLarge}},
 		{http.StatusServiceUnavailable, []error{ErrUnavailable, ErrOutcomeUnknown, ErrFull}},
+		{http.StatusInternalServerError, []error{ErrDecode}}, // whatever it wraps
+		{http.StatusBadRequest, []error{ErrName, ErrEncode, ErrNotInteger, ErrRange, ErrNotList}},
 	} {
 		for _, e := range c.errs {
 			if errors.Is(err, e) {

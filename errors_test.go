@@ -34,15 +34,16 @@ func TestStatusCodes(t *testing.T) {
 		{pazzo.ErrResponseStarted, 500},
 		{pazzo.ErrInTransaction, 500},
 		{pazzo.ErrDecode, 500},
-		{pazzo.ErrEncode, 500},
-		{pazzo.ErrNotInteger, 500},
-		{pazzo.ErrRange, 500},
-		{pazzo.ErrNotList, 500},
-		{pazzo.ErrName, 500},
+		{pazzo.ErrEncode, 400},
+		{pazzo.ErrNotInteger, 400},
+		{pazzo.ErrRange, 400},
+		{pazzo.ErrNotList, 400},
+		{pazzo.ErrName, 400},
 		{pazzo.ErrMayEvict, 500},
 		{pazzo.ErrLayout, 500},
 		{pazzo.ErrCorrupt, 500},
 		{&pazzo.DecodeError{Err: errors.New("x")}, 500},
+		{&pazzo.DecodeError{Err: pazzo.ErrNotInteger}, 500}, // as Counter.Get gives
 		{errors.New("another"), 500},
 	} {
 		equal(t, fmt.Sprintf("status of %v", test.err), pazzo.StatusCode(test.err), test.want)

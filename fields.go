@@ -28,57 +28,53 @@ func (s *Session) get(ctx context.Context, name string, fresh bool) (text string
 	c := newCall(record.Get(name))
 	defer c.release()
 	c.batch.Fresh = fresh
-	reply, err := s.do(ctx, &c.batch)
-	if err != nil {
+	if err := s.do(ctx, c); err != nil {
 		return "", false, err
 	}
-	return reply.Values[0].Text, reply.Values[0].Found, nil
+	return c.reply.Values[0].Text, c.reply.Values[0].Found, nil
 }
 
 func (s *Session) put(ctx context.Context, op record.Op) (record.Value, error) {
 	c := newCall(op)
 	defer c.release()
-	reply, err := s.do(ctx, &c.batch)
+	err := s.do(ctx, c)
 	s.wrote(op.Name)
 	if err != nil {
 		return record.Value{}, err
 	}
-	return reply.Values[0], nil
+	return c.reply.Values[0], nil
 }
 
 func (s *Session) all(ctx context.Context) ([]record.Field, error) {
 	if s.manager.options.Reads == Snapshot {
 		return s.snapshotAll(ctx)
 	}
-	reply, err := s.load(ctx, false)
-	return reply.Fields, err
+	fields, _, err := s.load(ctx, false)
+	return fields, err
 }
 
 // load reads all fields and the revision from the store.
-func (s *Session) load(ctx context.Context, fresh bool) (record.Reply, error) {
+func (s *Session) load(ctx context.Context, fresh bool) (fields []record.Field, revision uint64, err error) {
 	c := newCall(record.GetAll())
 	defer c.release()
 	c.batch.Fresh = fresh
-	return s.do(ctx, &c.batch)
+	err = s.do(ctx, c)
+	return c.reply.Fields, c.reply.Revision, err
 }
 
 func (s *Session) swap(ctx context.Context, name, old, text string) (bool, error) {
-	reply, err := s.putIf(ctx, record.Set(name, text), fieldIs(name, old, true))
-	if reply.Status == record.Conflict {
-		return false, nil
-	}
-	return err == nil, err
+	conflict, err := s.putIf(ctx, record.Set(name, text), fieldIs(name, old, true))
+	return !conflict && err == nil, err
 }
 
-// putIf does one operation under one condition. The reply's status is Conflict if
-// that does not hold.
-func (s *Session) putIf(ctx context.Context, op record.Op, condition record.Condition) (record.Reply, error) {
+// putIf does one operation, unless one condition does not hold.
+func (s *Session) putIf(ctx context.Context, op record.Op, condition record.Condition) (conflict bool, err error) {
 	c := newCall(op)
 	defer c.release()
 	c.batch.Conditions = append(c.conditions[:0], condition)
-	reply, err := s.do(ctx, &c.batch)
+	err = s.do(ctx, c)
 	s.wrote(op.Name)
-	return reply, err
+	return c.conflict(err)
 }
 
 func (s *Session) update(ctx context.Context, name string, f func(text string, found bool) (string, error)) error {
@@ -91,8 +87,7 @@ func (s *Session) update(ctx context.Context, name string, f func(text string, f
 		if err != nil {
 			return false, err
 		}
-		reply, err := s.putIf(ctx, record.Set(name, text), fieldIs(name, old, found))
-		return reply.Status == record.Conflict, err
+		return s.putIf(ctx, record.Set(name, text), fieldIs(name, old, found))
 	})
 }
 

@@ -540,7 +540,12 @@ func TestWhatHasNoJSONFormIsRefusedBeforeAnythingIsSent(t *testing.T) {
 				equal(t, "set", set, false)
 			})
 		}
-		_, err := pazzo.Key[float64]("a").Update(ctx, func(float64) (float64, error) { return math.NaN(), nil })
+		swapped, err := pazzo.Key[any]("made").CompareAndSet(ctx, true, math.NaN())
+		equal(t, "swapped", swapped, false)
+		if token != "" {
+			wantError(t, err, pazzo.ErrEncode)
+		}
+		_, err = pazzo.Key[float64]("a").Update(ctx, func(float64) (float64, error) { return math.NaN(), nil })
 		wantError(t, err, pazzo.ErrEncode)
 		equal(t, "fields", len(allFields(t, ctx)), len(token)/64)
 		must(t, session.Set(ctx, "a", json.RawMessage(`"\ud83d\ude00"`)))

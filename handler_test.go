@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/pazzo-sessions/pazzo"
+	"github.com/pazzo-sessions/pazzo/record"
 )
 
 const events pazzo.Counter = "events"
@@ -45,7 +46,9 @@ func get(t testing.TB, server *httptest.Server, token string) *http.Response {
 	if token != "" {
 		r.AddCookie(&http.Cookie{Name: cookieName, Value: token})
 	}
-	response, err := server.Client().Do(r)
+	client := *server.Client()
+	client.Timeout = 10 * time.Second // for the body as well
+	response, err := client.Do(r)
 	must(t, err)
 	t.Cleanup(func() { response.Body.Close() })
 	return response
@@ -63,6 +66,7 @@ func TestEventsOfAStreamArriveAsTheyAreSentAndItsWritesTakeEffectAtOnce(t *testi
 	s := newSite(t)
 	token := s.login(t)
 	next := make(chan struct{})
+	defer close(next)
 	server := s.start(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.(http.Flusher).Flush()
@@ -84,7 +88,6 @@ func TestEventsOfAStreamArriveAsTheyAreSentAndItsWritesTakeEffectAtOnce(t *testi
 		must(t, err)
 		equal(t, "events seen by another request meanwhile", n, int64(i+1))
 	}
-	close(next)
 }
 
 // noneMade fails the test if a session was made.
@@ -297,13 +300,23 @@ func TestCookieOfAnUpgradeGoesOutWithItsResponse(t *testing.T) {
 
 // A hijacking that fails has not started the response.
 func TestFailedHijackLeavesTheResponseOpen(t *testing.T) {
-	response := newSite(t).serve(func(w http.ResponseWriter, r *http.Request) {
-		if _, _, err := http.NewResponseController(w).Hijack(); !errors.Is(err, http.ErrNotSupported) {
-			t.Errorf("error is %v, want %v", err, http.ErrNotSupported)
-		}
-		must(t, made.Set(r.Context(), true))
-	})
-	oneCookie(t, response)
+	recorder := httptest.NewRecorder()
+	for name, beneath := range map[string]http.ResponseWriter{
+		"no hijacker": plainWriter{recorder},
+		"one that fails": struct {
+			plainWriter
+			withHijack
+		}{plainWriter: plainWriter{recorder}},
+	} {
+		newSite(t).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, _, err := http.NewResponseController(w).Hijack(); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+			if err := made.Set(r.Context(), true); err != nil {
+				t.Errorf("%s: the response has started: %v", name, err)
+			}
+		})).ServeHTTP(beneath, httptest.NewRequest("GET", "/", nil))
+	}
 }
 
 func TestResponseControllerReachesTheServer(t *testing.T) {
@@ -454,7 +467,7 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// The parts of writers that TestOptionalInterfaces puts together.
+// The parts of writers that the next test puts together.
 type (
 	plainWriter struct{ http.ResponseWriter }
 	withFlush   struct{ *httptest.ResponseRecorder }
@@ -467,7 +480,7 @@ func (withHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 func (withPush) Push(string, *http.PushOptions) error { return errors.New("pushed") }
 
-func TestOptionalInterfacesAreThoseOfTheWriterBeneath(t *testing.T) {
+func TestFlusherAndHijackerAreThereWhenTheWriterBeneathHasThem(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	base, flush := plainWriter{recorder}, withFlush{recorder}
 	for _, beneath := range []http.ResponseWriter{
@@ -514,17 +527,92 @@ func TestOptionalInterfacesAreThoseOfTheWriterBeneath(t *testing.T) {
 				_, _, err := h.Hijack()
 				equal(t, "Hijack", err.Error(), "hijacked")
 			}
-			_, want = beneath.(http.Pusher)
-			p, got := w.(http.Pusher)
-			equal(t, fmt.Sprintf("Pusher over %T", beneath), got, want)
-			if got {
-				equal(t, "Push", p.Push("/a", nil).Error(), "pushed")
+			p, pushes := beneath.(http.Pusher)
+			err := w.(http.Pusher).Push("/a", nil)
+			if pushes {
+				equal(t, "Push", err.Error(), p.Push("/a", nil).Error())
+			} else {
+				wantError(t, err, http.ErrNotSupported)
 			}
-			if _, reads := w.(io.ReaderFrom); reads {
-				t.Errorf("a ReaderFrom over %T", beneath)
-			}
+			n, err := w.(io.ReaderFrom).ReadFrom(strings.NewReader("copied"))
+			must(t, err)
+			equal(t, "bytes copied", n, 6)
 		})).ServeHTTP(beneath, httptest.NewRequest("GET", "/", nil))
 	}
+}
+
+// What another middleware's writer has beneath it counts too, as it does for
+// http.ResponseController.
+func TestFlusherAndHijackerAreFoundBeneathAnothersWriter(t *testing.T) {
+	s := newSite(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			must(t, made.Set(r.Context(), true))
+			fmt.Fprint(w, "first")
+			w.(http.Flusher).Flush()
+			_, err := events.Add(r.Context(), 1)
+			must(t, err)
+			conn, _, err := w.(http.Hijacker).Hijack()
+			must(t, err)
+			conn.Close()
+		})).ServeHTTP(statusOnly{w}, r)
+	}))
+	defer server.Close()
+	response := get(t, server, "")
+	oneCookie(t, response)
+	text, _ := io.ReadAll(response.Body) // up to where the handler cuts it
+	equal(t, "what was flushed", string(text), "first")
+}
+
+// A writer that can flush, but has only the method that http.ResponseController
+// prefers.
+type flushError struct {
+	plainWriter
+	flushed *bool
+}
+
+func (w flushError) FlushError() error { *w.flushed = true; return nil }
+
+func TestFlushErrorBeneathStartsTheResponse(t *testing.T) {
+	recorder, flushed := httptest.NewRecorder(), false
+	newSite(t).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		must(t, http.NewResponseController(w).Flush())
+		equal(t, "flushed", flushed, true)
+		wantError(t, made.Set(r.Context(), true), pazzo.ErrResponseStarted)
+	})).ServeHTTP(flushError{plainWriter{recorder}, &flushed}, httptest.NewRequest("GET", "/", nil))
+}
+
+// The store is asked whether an offered cookie is still current. Other goroutines
+// of the request need not wait for that.
+func TestWhileTheStoreIsAskedAboutTheCookieTheRequestGoesOn(t *testing.T) {
+	old := newSite(t)
+	token := old.login(t)
+	s := newSiteOn(t, old.store, withKeys(otherKey, appKey)) // so the token is issued again
+	response := s.serve(func(w http.ResponseWriter, r *http.Request) {
+		_, _, err := made.Get(r.Context())
+		must(t, err)
+		var asked atomic.Bool
+		s.store.before = func(*record.Batch) error {
+			if !asked.CompareAndSwap(false, true) {
+				return nil
+			}
+			read := make(chan error, 1)
+			go func() {
+				_, _, err := made.Get(r.Context())
+				pazzo.FromContext(r.Context()).Token()
+				read <- err
+			}()
+			select {
+			case err := <-read:
+				return err
+			case <-time.After(10 * time.Second):
+				return errors.New("the read waits")
+			}
+		}
+		io.WriteString(w, "a")
+		equal(t, "the store was asked", asked.Load(), true)
+	}, cookies(cookieName+"="+token))
+	oneCookie(t, response)
 }
 
 func TestCookieGoesOutWithEveryKindOfResponse(t *testing.T) {
@@ -539,9 +627,9 @@ func TestCookieGoesOutWithEveryKindOfResponse(t *testing.T) {
 		"created":         {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(201); fmt.Fprint(w, "a") }, 201, "a"},
 		"no content":      {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }, 204, ""},
 		"not modified":    {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(304) }, 304, ""},
-		"redirect":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/next", 303) }, 303, "<a href=\"/next\">See Other</a>.\n\n"},
-		"error":           {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 404) }, 404, "no\n"},
-		"server error":    {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 503) }, 503, "no\n"},
+		"redirect":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/next", http.StatusSeeOther) }, 303, "<a href=\"/next\">See Other</a>.\n\n"},
+		"error":           {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusNotFound) }, 404, "no\n"},
+		"server error":    {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) }, 503, "no\n"},
 		"WriteString":     {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a") }, 200, "a"},
 		"status twice":    {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(400); w.WriteHeader(200) }, 400, ""},
 	} {
@@ -704,6 +792,18 @@ func TestTwoManagersNestedKeepTheirSessionsApart(t *testing.T) {
 	if got := w.Result().Header["Vary"]; !slices.Equal(got, []string{"Cookie"}) {
 		t.Errorf("Vary is %q", got)
 	}
+}
+
+func TestMiddlewareInstalledTwiceIsOneSession(t *testing.T) {
+	s := newSite(t)
+	w := httptest.NewRecorder()
+	h := s.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { must(t, made.Set(r.Context(), true)) }))
+	s.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		must(t, visits.Set(r.Context(), 1))
+		h.ServeHTTP(w, r)
+	})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	token := oneCookie(t, w.Result()).Value
+	same(t, "fields", allFields(t, s.context(t, token)), map[string]string{"made": "true", "visits": "1"})
 }
 
 // withoutSession are calls that must give ErrNoSession where there is none.

@@ -146,11 +146,6 @@ func cookies(lines ...string) func(*http.Request) {
 	return func(r *http.Request) { r.Header["Cookie"] = lines }
 }
 
-// header has a request carry a header.
-func header(name, value string) func(*http.Request) {
-	return func(r *http.Request) { r.Header.Set(name, value) }
-}
-
 // fetch has a request look as if a page's script sent it.
 func fetch(r *http.Request) { r.Header.Set("Sec-Fetch-Mode", "cors") }
 

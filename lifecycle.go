@@ -24,11 +24,10 @@ func (s *Session) Renew(ctx context.Context) error {
 	defer s.opening.Unlock()
 	c := newCall(record.Renew(record.NewSecret()))
 	defer c.release()
-	reply, err := s.doAlone(ctx, &c.batch)
-	if err != nil || reply.Meta.Generation == 0 {
+	if err := s.doAlone(ctx, c); err != nil || c.reply.Meta.Generation == 0 {
 		return err
 	}
-	s.renewed(&reply)
+	s.renewed(&c.reply)
 	handle, _, _ := s.held()
 	s.manager.happened(ctx, LifeCycle{Event: Renewed, Handle: handle})
 	return nil
@@ -79,8 +78,7 @@ func (s *Session) destroy(ctx context.Context, reason record.Reason) error {
 	m := s.manager
 	c := newCall(record.Destroy(reason, m.options.KeepTombstones.Milliseconds()))
 	defer c.release()
-	reply, err := s.doAlone(ctx, &c.batch)
-	if err != nil || !reply.Values[0].Found {
+	if err := s.doAlone(ctx, c); err != nil || !c.reply.Values[0].Found {
 		return err
 	}
 	s.mu.Lock()
@@ -89,7 +87,7 @@ func (s *Session) destroy(ctx context.Context, reason record.Reason) error {
 	s.snapshot, s.isNew = nil, false
 	s.mu.Unlock()
 	s.response.set(cookie{action: forget})
-	user := reply.Values[0].Text
+	user := c.reply.Values[0].Text
 	m.happened(ctx, LifeCycle{Event: Destroyed, Handle: handle, User: user, Reason: reason.String()})
 	if user != "" {
 		m.unlist(ctx, user, handle)
@@ -135,14 +133,13 @@ func (s *Session) SetExpiry(ctx context.Context, e Expiry) error {
 	expiry.BrowserClose = e.UntilBrowserClose
 	c := newCall(record.SetExpiry(expiry), record.GetIdentity())
 	defer c.release()
-	reply, err := s.do(ctx, &c.batch)
-	if err != nil {
+	if err := s.do(ctx, c); err != nil {
 		return err
 	}
-	s.issue(&reply, true)
-	if user := reply.Identity.User; user != "" {
+	s.issue(&c.reply, true)
+	if user := c.reply.Identity.User; user != "" {
 		handle, _, _ := s.held()
-		s.manager.refresh(ctx, user, handle, &reply.Meta, reply.Now)
+		s.manager.refresh(ctx, user, handle, &c.reply.Meta, c.reply.Now)
 	}
 	return nil
 }
@@ -169,8 +166,7 @@ func (s *Session) SetDevice(ctx context.Context, d Device) error {
 	}
 	c := newCall(record.Describe(string(text)))
 	defer c.release()
-	_, err = s.do(ctx, &c.batch)
-	return err
+	return s.do(ctx, c)
 }
 
 // Info is what there is to know about a session beside its fields.
@@ -194,12 +190,11 @@ func (s *Session) Info(ctx context.Context) (info Info, found bool, err error) {
 	}
 	c := newCall(record.GetIdentity())
 	defer c.release()
-	reply, err := s.do(ctx, &c.batch)
-	if err != nil || reply.Meta.Generation == 0 {
+	if err := s.do(ctx, c); err != nil || c.reply.Meta.Generation == 0 {
 		return Info{}, false, err
 	}
 	handle, _, _ := s.held()
-	return newInfo(handle, &reply), true, nil
+	return newInfo(handle, &c.reply), true, nil
 }
 
 func newInfo(h record.Handle, reply *record.Reply) Info {

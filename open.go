@@ -8,23 +8,22 @@ import (
 
 // open tries the request's tokens with the batch itself, so that a request which
 // begins with a write costs one round trip. s.opening is held.
-func (s *Session) open(ctx context.Context, b *record.Batch) (record.Reply, error) {
+func (s *Session) open(ctx context.Context, c *call) error {
 	for len(s.candidates) > 0 {
-		c := s.candidates[0]
-		b.Access = record.Access{Mode: record.Open, Generation: c.generation, Secret: c.secret}
-		reply, err := s.exchange(ctx, c.handle, b)
-		if err != nil {
-			return reply, err
+		t := s.candidates[0]
+		c.batch.Access = record.Access{Mode: record.Open, Generation: t.generation, Secret: t.secret}
+		if err := s.exchange(ctx, t.handle, c); err != nil {
+			return err
 		}
 		s.candidates = s.candidates[1:]
-		if accepted(reply.Status) {
+		if accepted(c.reply.Status) {
 			s.candidates = nil // when this session ends, the request must not go on in another
-			s.opened(ctx, c, &reply)
-			return reply, s.failure(&reply, b)
+			s.opened(ctx, t, &c.reply)
+			return c.failure()
 		}
-		s.rejected(ctx, c, &reply)
+		s.rejected(ctx, t, &c.reply)
 	}
-	return s.withoutSession(ctx, b)
+	return s.withoutSession(ctx, c)
 }
 
 // opened takes in that the token c has opened the session.
@@ -97,8 +96,9 @@ func (s *Session) issue(reply *record.Reply, offer bool) {
 
 // withoutSession answers a batch when none of the request's tokens opens one. It
 // makes a session if the batch has something to keep. s.opening is held.
-func (s *Session) withoutSession(ctx context.Context, b *record.Batch) (record.Reply, error) {
-	nothing := record.Reply{Values: make([]record.Value, len(b.Ops))}
+func (s *Session) withoutSession(ctx context.Context, c *call) error {
+	b := &c.batch
+	c.reply = record.Reply{Values: make([]record.Value, len(b.Ops))}
 	s.mu.Lock()
 	if s.state == unopened {
 		s.state = none
@@ -106,23 +106,24 @@ func (s *Session) withoutSession(ctx context.Context, b *record.Batch) (record.R
 	state, refusal := s.state, s.refusal
 	s.mu.Unlock()
 	if b.ReadOnly() {
-		return nothing, nil
+		return nil
 	}
 	if err := s.mayWrite(state, refusal); err != nil {
-		return record.Reply{}, err
+		return err
 	}
-	for _, c := range b.Conditions {
-		if c.Kind == record.FieldIs || c.Kind == record.RevisionIs && c.Revision != 0 {
-			return record.Reply{Status: record.Conflict}, ErrConflict
+	for _, condition := range b.Conditions {
+		if condition.Kind == record.FieldIs || condition.Kind == record.RevisionIs && condition.Revision != 0 {
+			c.reply = record.Reply{Status: record.Conflict}
+			return ErrConflict
 		}
 	}
 	if !keeps(b.Ops) {
-		return nothing, nil
+		return nil
 	}
 	if state == none && s.manager.options.CreateOnNavigation && !s.request.mayBeFirst() {
-		return record.Reply{}, ErrNotNavigation
+		return ErrNotNavigation
 	}
-	return s.create(ctx, b)
+	return s.create(ctx, c)
 }
 
 // keeps reports whether an operation leaves something in a new session.
@@ -159,25 +160,26 @@ func (s *Session) mayWrite(state state, r refusal) error {
 const supersededFor = 60_000
 
 // create makes a session with the batch's operations. s.opening is held.
-func (s *Session) create(ctx context.Context, b *record.Batch) (record.Reply, error) {
+func (s *Session) create(ctx context.Context, c *call) error {
 	if !s.response.open() {
-		return record.Reply{}, ErrResponseStarted
+		return ErrResponseStarted
 	}
 	handle := record.NewHandle()
-	c := newCall(record.Create(record.NewSecret(), s.manager.expiry))
-	defer c.release()
-	c.batch.Ops = append(c.batch.Ops, b.Ops...)
-	reply, err := s.manager.apply(ctx, "create", handle, &c.batch)
-	if err != nil {
-		return record.Reply{}, err
+	creation := newCall(record.Create(record.NewSecret(), s.manager.expiry))
+	defer creation.release()
+	creation.batch.Ops = append(creation.batch.Ops, c.batch.Ops...)
+	var err error
+	if creation.reply, err = s.manager.apply(ctx, "create", handle, &creation.batch); err != nil {
+		return err
 	}
-	if reply.Status != record.OK {
-		return record.Reply{}, s.failure(&reply, &c.batch)
+	if err := creation.failure(); err != nil {
+		return err
 	}
-	s.begin(handle, &reply)
+	s.begin(handle, &creation.reply)
 	s.manager.happened(ctx, LifeCycle{Event: Created, Handle: handle})
-	reply.Values = reply.Values[1:]
-	return reply, nil
+	c.reply = creation.reply
+	c.reply.Values = c.reply.Values[1:]
+	return nil
 }
 
 // begin takes in that this request has made a session.

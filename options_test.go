@@ -1,6 +1,7 @@
 package pazzo_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -156,4 +157,19 @@ func TestOptionsAreCopied(t *testing.T) {
 		t.Error("signed with the key that New got:", err)
 	}
 	equal(t, "the caller's keys", o.SecretKeys[0], otherKey)
+}
+
+// mute is a store that does not answer.
+type mute struct{ record.Store }
+
+func (mute) Traits(context.Context) (record.Traits, error) {
+	return record.Traits{}, pazzo.ErrUnavailable
+}
+
+func TestAStoreThatDoesNotAnswerYetIsLoggedAndNotAnError(t *testing.T) {
+	log := &output{}
+	if _, err := pazzo.New(mute{}, &pazzo.Options{SecretKeys: []string{appKey}, Logger: slog.New(slog.NewTextHandler(log, nil))}); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, log.String(), "WARN", "does not answer", "unavailable")
 }

@@ -46,28 +46,33 @@ func (r *response) set(c cookie) {
 	r.cookie = c
 }
 
-// start writes our headers, once: it is called just before the response's own.
-func (s *Session) start(h http.Header) {
-	r := &s.response
+// begin closes the response to further cookies and returns the last. first is
+// false if it has begun before.
+func (r *response) begin() (c cookie, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.started {
-		return
-	}
+	first = !r.started
 	r.started = true
-	if r.accessed.Load() {
-		vary(h)
-	}
-	if r.cookie.action == keep || r.cookie.offer && !s.isCurrent(&r.cookie.token) {
+	return r.cookie, first
+}
+
+// start writes our headers, once: it is called just before the response's own, by
+// the goroutine that writes these.
+func (s *Session) start(h http.Header) {
+	c, first := s.response.begin()
+	if !first {
 		return
 	}
-	h.Add("Set-Cookie", s.manager.setCookie(r.cookie).String())
-	h.Set("Cache-Control", "no-store")
-	if r.cookie.action == forget && s.manager.options.ClearSiteData {
-		h.Set("Clear-Site-Data", `"cache", "storage"`)
-	}
-	if !r.accessed.Load() {
+	if s.response.accessed.Load() {
 		vary(h)
+	}
+	if c.action == keep || c.offer && !s.isCurrent(&c.token) {
+		return
+	}
+	h.Add("Set-Cookie", s.manager.setCookie(c).String())
+	h.Set("Cache-Control", "no-store")
+	if c.action == forget && s.manager.options.ClearSiteData {
+		h.Set("Clear-Site-Data", `"cache", "storage"`)
 	}
 }
 

@@ -71,10 +71,11 @@ type refusal struct {
 	age    int64         // if superseded: ms since the privilege change
 }
 
-// call is a batch with room for its usual size, reused.
+// call is a batch with its answer, and room for its usual size, reused.
 type call struct {
 	batch      record.Batch
-	ops        [3]record.Op
+	reply      record.Reply
+	ops        [2]record.Op
 	conditions [1]record.Condition
 }
 
@@ -93,60 +94,56 @@ func (c *call) release() {
 
 // do applies the batch to the session. A write that finds none makes one, if that
 // is allowed; a read then finds nothing.
-func (s *Session) do(ctx context.Context, b *record.Batch) (record.Reply, error) {
+func (s *Session) do(ctx context.Context, c *call) error {
 	if s == nil {
-		return record.Reply{}, ErrNoSession
+		return ErrNoSession
 	}
 	s.response.accessed.Store(true)
 	for {
-		reply, done, err := s.doHeld(ctx, b, &s.opening)
-		if done {
-			return reply, err
+		if done, err := s.doHeld(ctx, c, &s.opening); done {
+			return err
 		}
-		reply, done, err = s.openFirst(ctx, b)
-		if done {
-			return reply, err
+		if done, err := s.openFirst(ctx, c); done {
+			return err
 		}
 	}
 }
 
 // openFirst opens the session, unless another goroutine of this request has done
 // so meanwhile.
-func (s *Session) openFirst(ctx context.Context, b *record.Batch) (reply record.Reply, done bool, err error) {
+func (s *Session) openFirst(ctx context.Context, c *call) (done bool, err error) {
 	s.opening.Lock()
 	defer s.opening.Unlock()
 	if _, _, isLive := s.held(); isLive {
-		return record.Reply{}, false, nil
+		return false, nil
 	}
-	reply, err = s.open(ctx, b)
-	return reply, true, err
+	return true, s.open(ctx, c)
 }
 
 // doAlone is do for a call that changes the session as a whole. s.opening is held.
-func (s *Session) doAlone(ctx context.Context, b *record.Batch) (record.Reply, error) {
+func (s *Session) doAlone(ctx context.Context, c *call) error {
 	s.response.accessed.Store(true)
-	if reply, done, err := s.doHeld(ctx, b, nil); done {
-		return reply, err
+	if done, err := s.doHeld(ctx, c, nil); done {
+		return err
 	}
-	return s.open(ctx, b)
+	return s.open(ctx, c)
 }
 
 // doHeld applies the batch to a session that is open. It is not done if there is
 // none, or if it is open no longer. A refusal is judged under the lock opening,
 // if given: a renewal by this request may be under way.
-func (s *Session) doHeld(ctx context.Context, b *record.Batch, opening *sync.Mutex) (reply record.Reply, done bool, err error) {
+func (s *Session) doHeld(ctx context.Context, c *call, opening *sync.Mutex) (done bool, err error) {
 	handle, access, isLive := s.held()
 	if !isLive {
-		return record.Reply{}, false, nil
+		return false, nil
 	}
-	b.Access = access
-	reply, err = s.exchange(ctx, handle, b)
-	if err != nil {
-		return reply, true, err
+	c.batch.Access = access
+	if err := s.exchange(ctx, handle, c); err != nil {
+		return true, err
 	}
-	if accepted(reply.Status) {
-		s.touchIfDue(ctx, &reply)
-		return reply, true, s.failure(&reply, b)
+	if accepted(c.reply.Status) {
+		s.touchIfDue(ctx, &c.reply)
+		return true, c.failure()
 	}
 	if opening != nil {
 		opening.Lock()
@@ -155,9 +152,19 @@ func (s *Session) doHeld(ctx context.Context, b *record.Batch, opening *sync.Mut
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == live && s.current.handle == handle && s.current.generation == access.Generation {
-		s.refuse(ctx, handle, &reply)
+		s.refuse(ctx, handle, &c.reply)
 	}
-	return reply, false, nil
+	return false, nil
+}
+
+// exchange sends a batch and takes its answer.
+func (s *Session) exchange(ctx context.Context, h record.Handle, c *call) (err error) {
+	name := "write"
+	if c.batch.ReadOnly() {
+		name = "read"
+	}
+	c.reply, err = s.manager.apply(ctx, name, h, &c.batch)
+	return err
 }
 
 // held returns the access of a session that is open.
@@ -192,31 +199,10 @@ func (s *Session) refuse(ctx context.Context, h record.Handle, reply *record.Rep
 	}
 }
 
-// exchange sends a batch, with a touch if one may be due.
-func (s *Session) exchange(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
-	name, touches := "read", false
-	if !b.ReadOnly() {
-		name, touches = "write", b.Ops[0].Kind != record.OpDestroy && b.Access.Mode == record.Open
-	}
-	n := len(b.Ops)
-	if touches {
-		b.Ops = append(b.Ops, record.Touch())
-	}
-	reply, err := s.manager.apply(ctx, name, h, b)
-	if touches {
-		b.Ops = b.Ops[:n]
-		if err == nil && reply.Status == record.OK {
-			s.touched(ctx, h, &reply, reply.Values[n])
-			reply.Values = reply.Values[:n]
-		}
-	}
-	return reply, err
-}
-
 // failure turns a status that stands in the way into an error.
-func (s *Session) failure(reply *record.Reply, b *record.Batch) error {
-	name := func() string { return b.Ops[reply.At].Name }
-	switch reply.Status {
+func (c *call) failure() error {
+	name := func() string { return c.batch.Ops[c.reply.At].Name }
+	switch c.reply.Status {
 	case record.OK:
 		return nil
 	case record.Conflict:
@@ -229,13 +215,21 @@ func (s *Session) failure(reply *record.Reply, b *record.Batch) error {
 		return fmt.Errorf("%w: %q", ErrNotList, name())
 	case record.TooLarge:
 		return fmt.Errorf("%w: field %q does not fit in the session, whose limits are %d fields, %d bytes in all and %d bytes each",
-			ErrTooLarge, name(), b.Limits.Fields, b.Limits.Size, b.Limits.Value)
+			ErrTooLarge, name(), c.batch.Limits.Fields, c.batch.Limits.Size, c.batch.Limits.Value)
 	}
-	return fmt.Errorf("pazzo: unexpected answer of the store: %v", reply.Status)
+	return fmt.Errorf("pazzo: unexpected answer of the store: %v", c.reply.Status)
 }
 
-// touchIfDue records activity after a read that shows it is due. Trouble is
-// logged: the read itself has succeeded.
+// conflict tells apart that a condition of the batch does not hold.
+func (c *call) conflict(err error) (bool, error) {
+	if err != nil && c.reply.Status == record.Conflict {
+		return true, nil
+	}
+	return false, err
+}
+
+// touchIfDue records activity after a call whose answer shows that it is due.
+// Trouble is logged: the call itself has succeeded.
 func (s *Session) touchIfDue(ctx context.Context, reply *record.Reply) {
 	if reply.Meta.Generation == 0 || !reply.Meta.TouchDue(reply.Now) {
 		return

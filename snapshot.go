@@ -74,11 +74,11 @@ func (s *Session) snapshotAll(ctx context.Context) (fields []record.Field, err e
 		if err != nil || len(written) == 0 {
 			return fields, err
 		}
-		reply, err := s.load(ctx, false)
+		now, _, err := s.load(ctx, false)
 		if err != nil {
 			return nil, err
 		}
-		fields = merge(fields, reply.Fields, written)
+		fields = merge(fields, now, written)
 		s.mu.Lock()
 		still := s.snapshot != nil && s.writes == writes
 		if still {
@@ -115,13 +115,13 @@ func (s *Session) withSnapshot(ctx context.Context, f func(*snapshot)) error {
 			return nil
 		}
 		s.mu.Unlock()
-		reply, err := s.load(ctx, false)
+		fields, _, err := s.load(ctx, false)
 		if err != nil {
 			return err
 		}
 		s.mu.Lock()
 		if s.writes == writes {
-			s.snapshot = &snapshot{fields: reply.Fields}
+			s.snapshot = &snapshot{fields: fields}
 		}
 		s.mu.Unlock()
 	}

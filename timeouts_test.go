@@ -91,7 +91,7 @@ func TestTouchIsThrottled(t *testing.T) {
 			read(1)
 		}
 		time.Sleep(6 * time.Minute)
-		s.store.costs(t, 1, func() { // a write brings its touch along
+		s.store.costs(t, 2, func() { // the write, and the touch
 			_, err := b.add()
 			must(t, err)
 		})

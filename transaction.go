@@ -2,7 +2,6 @@ package pazzo
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -130,19 +129,21 @@ func (t *transaction) load(ctx context.Context) error {
 	if t.loaded {
 		return nil
 	}
-	reply, err := t.session.load(ctx, true)
+	fields, revision, err := t.session.load(ctx, true)
 	if err != nil {
 		return err
 	}
-	t.loaded, t.base, t.revision = true, reply.Fields, reply.Revision
+	t.loaded, t.base, t.revision = true, fields, revision
 	return nil
 }
 
 func (t *transaction) put(ctx context.Context, op record.Op) (record.Value, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := record.Batch{Ops: []record.Op{op}, Limits: t.session.manager.options.Limits}
-	if err := b.Check(); err != nil {
+	c := newCall(op)
+	defer c.release()
+	c.batch.Limits = t.session.manager.options.Limits
+	if err := c.batch.Check(); err != nil {
 		return record.Value{}, err
 	}
 	switch op.Kind {
@@ -166,14 +167,14 @@ func (t *transaction) put(ctx context.Context, op record.Op) (record.Value, erro
 		single = []record.Field{{Name: op.Name, Text: before.text}}
 	}
 	r := record.Scratch(single)
-	reply, _ := r.Apply(&b, 0)
-	if err := t.session.failure(&reply, &b); err != nil {
+	c.reply, _ = r.Apply(&c.batch, 0)
+	if err := c.failure(); err != nil {
 		return record.Value{}, err
 	}
 	if text, found := r.Get(op.Name); (entry{text, found}) != before {
 		t.now[op.Name] = entry{text, found}
 	}
-	return reply.Values[0], nil
+	return c.reply.Values[0], nil
 }
 
 func (t *transaction) all(ctx context.Context) ([]record.Field, error) {
@@ -233,12 +234,10 @@ func (t *transaction) commit(ctx context.Context) (conflict bool, err error) {
 	if len(b.Ops) == 0 {
 		return false, nil
 	}
-	reply, err := t.session.do(ctx, b)
+	c := &call{batch: *b}
+	err = t.session.do(ctx, c)
 	t.session.wrote("")
-	if reply.Status == record.Conflict && errors.Is(err, ErrConflict) {
-		return true, nil
-	}
-	return false, err
+	return c.conflict(err)
 }
 
 func (t *transaction) batch() *record.Batch {

@@ -455,3 +455,26 @@ func TestAnotherSessionInsideATransactionIsNotPartOfIt(t *testing.T) {
 	equal(t, "second", s.text(t, second, "a"), "2")
 	equal(t, "second by key", s.text(t, second, "name"), `"b"`)
 }
+
+func TestTransactionThatCannotReadReportsTheStoresError(t *testing.T) {
+	s := newSite(t)
+	token := s.login(t)
+	s.store.before = func(b *record.Batch) error { return pazzo.ErrUnavailable }
+	for name, f := range map[string]func(ctx context.Context) error{
+		"get": func(ctx context.Context) error { _, _, err := name.Get(ctx); return err },
+		"add": func(ctx context.Context) error { _, err := visits.Add(ctx, 1); return err },
+		"all": func(ctx context.Context) error { _, err := pazzo.FromContext(ctx).All(ctx); return err },
+		"update": func(ctx context.Context) error {
+			_, err := name.Update(ctx, func(s string) (string, error) { return s, nil })
+			return err
+		},
+		"swap": func(ctx context.Context) error { _, err := name.CompareAndSet(ctx, "a", "b"); return err },
+		"set":  func(ctx context.Context) error { return name.Set(ctx, "a") },
+	} {
+		attempts := 0
+		err := pazzo.Atomically(s.context(t, token), func(ctx context.Context) error { attempts++; return f(ctx) })
+		if !errors.Is(err, pazzo.ErrUnavailable) || attempts != 1 {
+			t.Errorf("%s: error is %v after %d attempts", name, err, attempts)
+		}
+	}
+}

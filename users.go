@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -17,6 +18,10 @@ const (
 	// entrySlack is how much longer, in ms, an entry is listed than its session
 	// may live: the two are not written at the same time, nor by one clock.
 	entrySlack = 10 * 60_000
+	// maxRemains is how many sessions a login or a touch ends that somebody else
+	// should have ended; all is for those who look at the whole list.
+	maxRemains = 8
+	all        = math.MaxInt
 	// tidyingTime bounds what is done after a request's context has ended.
 	tidyingTime = 5 * time.Second
 )
@@ -38,12 +43,12 @@ func (m *Manager) Sessions(ctx context.Context, user string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.survey(ctx, user, &reply)
+	return m.survey(ctx, user, &reply, all)
 }
 
 // survey looks up the listed sessions, drops the dead entries, and finishes what
-// others have left undone.
-func (m *Manager) survey(ctx context.Context, user string, reply *record.IndexReply) (infos []Info, err error) {
+// others have left undone, at most as many sessions as that.
+func (m *Manager) survey(ctx context.Context, user string, reply *record.IndexReply, most int) (infos []Info, err error) {
 	var dead []record.Handle
 	var unreadable []error
 	for _, e := range reply.Entries {
@@ -63,7 +68,7 @@ func (m *Manager) survey(ctx context.Context, user string, reply *record.IndexRe
 		}
 	}
 	m.unlist(ctx, user, dead...)
-	m.finish(ctx, user, reply)
+	m.finish(ctx, user, reply, most)
 	return infos, errors.Join(unreadable...)
 }
 
@@ -196,7 +201,7 @@ func (m *Manager) Unblock(ctx context.Context, user string) error {
 	if err != nil {
 		return err
 	}
-	m.finish(ctx, user, &reply)
+	m.finish(ctx, user, &reply, all)
 	_, err = m.applyIndex(ctx, user, &record.IndexStep{Kind: record.Unblock})
 	return err
 }
@@ -239,9 +244,9 @@ func verdict(reply *record.IndexReply, e record.Entry) (reason record.Reason, ov
 }
 
 // finish destroys and unlists the doomed entries of a reply, and all of a blocked
-// user, whoever left them. Trouble is logged: the next look at the list tries
-// again.
-func (m *Manager) finish(ctx context.Context, user string, reply *record.IndexReply) {
+// user, whoever left them: at most as many as that, the oldest first. Trouble is
+// logged: the next look at the list tries again.
+func (m *Manager) finish(ctx context.Context, user string, reply *record.IndexReply, most int) {
 	ctx, cancel := tidying(ctx)
 	defer cancel()
 	var ended []record.Handle
@@ -249,6 +254,9 @@ func (m *Manager) finish(ctx context.Context, user string, reply *record.IndexRe
 		reason, over := verdict(reply, e)
 		if !over {
 			continue
+		}
+		if most--; most < 0 {
+			break
 		}
 		if _, _, err := m.end(ctx, e.Handle, reason, user); err != nil {
 			m.trouble(ctx, "cannot end a session of a blocked user or over the cap", e.Handle, err)
@@ -274,10 +282,9 @@ func (m *Manager) list(ctx context.Context, user string, h record.Handle, left i
 		m.trouble(ctx, "cannot list a session", h, err)
 		return
 	}
-	if reply.Status == record.IndexBlocked {
-		if _, _, err := m.end(ctx, h, record.Revoked, user); err != nil {
-			m.trouble(ctx, "cannot end a blocked user's session", h, err)
-		}
+	if reply.Status != record.IndexOK { // it may not be in the reply
+		own := record.IndexReply{BlockedUntil: reply.BlockedUntil, Entries: []record.Entry{{Handle: h, State: record.Doomed}}}
+		m.finish(ctx, user, &own, 1)
 	}
-	m.finish(ctx, user, &reply)
+	m.finish(ctx, user, &reply, maxRemains)
 }

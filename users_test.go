@@ -182,6 +182,46 @@ func TestMaxPerUserRefuses(t *testing.T) {
 	isAlive(t, list[1], "ann")
 }
 
+// TestLoweredCap has a user have many more sessions than are allowed now: the next
+// login ends all that are too many.
+func TestLoweredCap(t *testing.T) {
+	s := newSite(t)
+	list := logins(t, s, "ann", 30)
+	lower := newSiteOn(t, s.store, func(o *pazzo.Options) { o.MaxPerUser = 2 })
+	again := newBrowser(t, lower)
+	must(t, again.login("ann"))
+	for _, b := range list[:29] {
+		isEnded(t, b)
+	}
+	isAlive(t, list[29], "ann")
+	isAlive(t, again, "ann")
+}
+
+// TestLoginEndsFewRemains has crashes leave many sessions that should have been
+// ended: a login ends some of them, or many at once would each end them all, and
+// whoever looks at the list ends the others.
+func TestLoginEndsFewRemains(t *testing.T) {
+	s := newSite(t)
+	list := logins(t, s, "ann", 30)
+	must(t, index(t, s, "ann", record.IndexStep{Kind: record.Enlist, Handle: record.NewHandle(), Max: 1, Evict: true, Verified: true, Lifetime: 86_400_000}))
+	alive := func() (n int) {
+		for _, b := range list {
+			if b.user() == "ann" {
+				n++
+			}
+		}
+		return n
+	}
+	must(t, newBrowser(t, s).login("ann"))
+	if n := alive(); n == 0 || n >= 30 {
+		t.Errorf("%d of 30 sessions are left after a login", n)
+	}
+	infos, err := s.Sessions(t.Context(), "ann")
+	must(t, err)
+	equal(t, "sessions listed", len(infos), 1)
+	equal(t, "sessions left after a look at the list", alive(), 0)
+}
+
 // TestDeadEntriesDoNotCount has sessions end in every way that leaves their
 // entries listed.
 func TestDeadEntriesDoNotCount(t *testing.T) {

@@ -8,105 +8,60 @@ import (
 )
 
 // writer starts the session's part of the response just before its headers go
-// out. It adds nothing else. The types below show exactly the optional interfaces
-// that the writer beneath has, for code that asserts them rather than use
-// http.ResponseController.
+// out, and does nothing else. http.ResponseController reaches the writer beneath
+// by Unwrap.
+//
+// Code that asserts Flusher or Hijacker, rather than use http.ResponseController,
+// finds them where that would: the types below have them. ReaderFrom and Pusher
+// are always there, because they may do no more than Write and refuse.
 type writer struct {
 	http.ResponseWriter
 	session *Session
 }
 
 type (
-	flusher  struct{ w writer }
-	hijacker struct{ w writer }
-	pusher   struct{ w writer }
-	reader   struct{ w writer }
+	flushWriter  struct{ writer }
+	hijackWriter struct{ writer }
+	bothWriter   struct{ flushWriter } // HTTP/1
 )
 
-const (
-	flushes = 1 << iota
-	hijacks
-	pushes
-)
-
-// wrap returns w with the session's headers, and with those of Flusher, Hijacker
-// and Pusher that w has. io.ReaderFrom, without which copying takes longer and
-// works as well, is there for HTTP/1. http.ResponseController finds any others by
-// Unwrap.
+// wrap returns w with the session's headers.
 func wrap(w http.ResponseWriter, s *Session) http.ResponseWriter {
 	b := writer{w, s}
-	f, h, p := flusher{b}, hijacker{b}, pusher{b}
-	switch interfaces(w) {
-	case flushes | hijacks: // HTTP/1
-		if _, reads := w.(io.ReaderFrom); reads {
-			return struct {
-				writer
-				flusher
-				hijacker
-				reader
-			}{b, f, h, reader{b}}
-		}
-		return struct {
-			writer
-			flusher
-			hijacker
-		}{b, f, h}
-	case flushes | pushes: // HTTP/2
-		return struct {
-			writer
-			flusher
-			pusher
-		}{b, f, p}
+	switch flushes, hijacks := abilities(w); {
+	case flushes && hijacks:
+		return bothWriter{flushWriter{b}}
 	case flushes:
-		return struct {
-			writer
-			flusher
-		}{b, f}
+		return flushWriter{b}
 	case hijacks:
-		return struct {
-			writer
-			hijacker
-		}{b, h}
-	case pushes:
-		return struct {
-			writer
-			pusher
-		}{b, p}
-	case hijacks | pushes:
-		return struct {
-			writer
-			hijacker
-			pusher
-		}{b, h, p}
-	case flushes | hijacks | pushes:
-		return struct {
-			writer
-			flusher
-			hijacker
-			pusher
-		}{b, f, h, p}
+		return hijackWriter{b}
 	}
 	return b
 }
 
-func interfaces(w http.ResponseWriter) (set int) {
-	if _, ok := w.(http.Flusher); ok {
-		set |= flushes
+// abilities returns what http.ResponseController can do with w.
+func abilities(w http.ResponseWriter) (flushes, hijacks bool) {
+	for {
+		switch w.(type) {
+		case http.Flusher, interface{ FlushError() error }:
+			flushes = true
+		}
+		if _, ok := w.(http.Hijacker); ok {
+			hijacks = true
+		}
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return flushes, hijacks
+		}
+		w = outer.Unwrap()
 	}
-	if _, ok := w.(http.Hijacker); ok {
-		set |= hijacks
-	}
-	if _, ok := w.(http.Pusher); ok {
-		set |= pushes
-	}
-	return set
 }
 
 // start writes the session's headers.
 func (w writer) start() { w.session.start(w.Header()) }
 
-// Unwrap lets http.ResponseController reach the writer beneath.
-func (w writer) Unwrap() http.ResponseWriter { return beneath{w.ResponseWriter, w} }
+// Unwrap is for http.ResponseController.
+func (w writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w writer) WriteHeader(code int) {
 	// 1xx is not the response yet, except for 101, which ends it.
@@ -126,28 +81,30 @@ func (w writer) WriteString(s string) (int, error) {
 	return io.WriteString(w.ResponseWriter, s)
 }
 
+// ReadFrom keeps sendfile(2) for files.
+func (w writer) ReadFrom(source io.Reader) (int64, error) {
+	w.start()
+	return io.Copy(w.ResponseWriter, source)
+}
+
+// Push returns http.ErrNotSupported where there is none, as http.Pusher says.
+func (w writer) Push(target string, opts *http.PushOptions) error {
+	if p, ok := w.ResponseWriter.(http.Pusher); ok {
+		return p.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+func (w flushWriter) Flush() { _ = w.FlushError() }
+
 // FlushError is what http.ResponseController prefers to Flush.
-func (w writer) FlushError() error {
+func (w flushWriter) FlushError() error {
 	w.start()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-func (f flusher) Flush() {
-	f.w.start()
-	f.w.ResponseWriter.(http.Flusher).Flush()
-}
-
-func (p pusher) Push(target string, opts *http.PushOptions) error {
-	return p.w.ResponseWriter.(http.Pusher).Push(target, opts)
-}
-
-// ReadFrom keeps sendfile(2) for files.
-func (r reader) ReadFrom(source io.Reader) (int64, error) {
-	r.w.start()
-	return r.w.ResponseWriter.(io.ReaderFrom).ReadFrom(source)
-}
-
-func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.w.hijack() }
+func (w hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
+func (w bothWriter) Hijack() (net.Conn, *bufio.ReadWriter, error)   { return w.hijack() }
 
 // hijack ends net/http's part in the response, and with it ours: whoever hijacks
 // writes the headers.
@@ -158,13 +115,3 @@ func (w writer) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	return conn, rw, err
 }
-
-// beneath is what http.ResponseController finds under our writer. It hears of a
-// hijacking there, of a connection that only a writer further down can give.
-type beneath struct {
-	http.ResponseWriter
-	above writer
-}
-
-func (b beneath) Unwrap() http.ResponseWriter                  { return b.ResponseWriter }
-func (b beneath) Hijack() (net.Conn, *bufio.ReadWriter, error) { return b.above.hijack() }

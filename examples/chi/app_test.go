@@ -130,7 +130,7 @@ func TestBadInput(t *testing.T) {
 		"/set?k=a&v=nope": 400,
 		"/set?k=a":        400,
 		"/login":          400,
-		"/inc?k=text":     500,
+		"/inc?k=text":     400,
 		"/nothing":        404,
 	} {
 		if status, body, _ := v.get(path, ""); status != want {

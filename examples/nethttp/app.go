@@ -104,8 +104,6 @@ func answer(w http.ResponseWriter, value any, err error) {
 		fmt.Fprint(w, value)
 	case code == http.StatusConflict:
 		w.WriteHeader(code)
-	case errors.Is(err, pazzo.ErrName), errors.Is(err, pazzo.ErrEncode):
-		http.Error(w, err.Error(), http.StatusBadRequest)
 	default:
 		http.Error(w, err.Error(), code)
 	}
