@@ -38,7 +38,8 @@
 --   7 not an integer, 8 out of range, 9 not a list, 10 too large,
 --   254 unknown layout (at tells which), 255 corrupt data.
 local call, byte, sub, pack, unpackb = redis.call, string.byte, string.sub, struct.pack, struct.unpack
-local key, head = KEYS[1], ARGV[1]
+local key, argv = KEYS[1], ARGV
+local head = argv[1]
 local layout, handle, mode, cleared, gen, secret, maxvalue, maxfields, maxsize, names, conditions, ops =
   unpackb('>Bc16BBI4c16I4I4I4I4I4I4', head)
 if layout ~= 1 then
@@ -48,17 +49,17 @@ end
 -- Read the record: its meta data and the fields that the batch names.
 local v
 if names <= 1000 then
-  v = call('HMGET', key, '\0m', '\0r', unpack(ARGV, 2, names + 1))
+  v = call('HMGET', key, '\0m', '\0r', unpack(argv, 2, names + 1))
 else
   v = call('HMGET', key, '\0m', '\0r')
   for i = 2, names + 1, 1000 do
-    local part = call('HMGET', key, unpack(ARGV, i, math.min(i + 999, names + 1)))
+    local part = call('HMGET', key, unpack(argv, i, math.min(i + 999, names + 1)))
     for j = 1, #part do v[i + j] = part[j] end
   end
 end
 local clock = call('TIME')
-local micro = tonumber(clock[2])
-local now = clock[1] * 1000 + (micro - micro % 1000) / 1000
+local now = clock[1] * 1000 + clock[2] / 1000
+now = now - now % 1
 
 local m, r = v[1], v[2]
 local status, at, reason, rev, size = 0, 0, 0, 0, 0
@@ -169,23 +170,23 @@ elseif mode ~= 0 then
   end
 end
 
--- The conditions. v[f] is the value of the field ARGV[f-1]; ARGV[a] is the next operand.
+-- The conditions. v[f] is the value of the field argv[f-1]; argv[a] is the next operand.
 local f, a = 3, names + 2
 if status == 0 then
   for i = 1, conditions do
     local holds
     kind = byte(head, 63 + i)
     if kind == 0 then
-      holds = v[f] == ARGV[a]
+      holds = v[f] == argv[a]
       f, a = f + 1, a + 1
     elseif kind == 1 then
       holds = not v[f]
       f = f + 1
     elseif kind == 2 then
-      holds = pack('>I6', rev) == ARGV[a]
+      holds = pack('>I6', rev) == argv[a]
       a = a + 1
     else
-      holds = not user or user() == ARGV[a]
+      holds = not user or user() == argv[a]
       a = a + 1
     end
     if status ~= 0 then break end
@@ -199,7 +200,7 @@ end
 local owner
 if destroy and user and status == 0 then owner = user() end
 if destroy and status == 0 then
-  local why, keep = unpackb('>BI6', ARGV[a])
+  local why, keep = unpackb('>BI6', argv[a])
   if live or stale then call('DEL', key) end
   call('HSET', key, '\0m', pack('>BBBI6I6', 1, 32, why, now, now + keep))
   call('PEXPIREAT', key, string.format('%.0f', now + keep))
@@ -207,10 +208,11 @@ if destroy and status == 0 then
   return handle .. pack('>BI4BI6I6I4BI4', 0, 0, 0, now, 0, 0, live and 1 or 0, #owner) .. owner
 end
 
--- The operations, none of which writes yet: out is what they answer; field and text
--- are the first that HSET will set, set the others; del is what HDEL will remove;
+-- The operations, none of which writes yet: out is what they answer, packed; field and
+-- text are the first that HSET will set, set the others; del is what HDEL will remove;
 -- dirty means that the meta data change.
 local out, n = nil, 0
+local none, yes = '\0\0\0\0\0', '\1\0\0\0\0'
 local field, text, set, k = nil, nil, nil, 0
 local del, d = nil, 0
 local count, added = nil, 0
@@ -218,7 +220,7 @@ cleared = cleared == 1
 local revised, dirty, rotated, prior, login, device = false, false, nil, p, nil, nil
 if status == 0 then
   if create then
-    msecret, idle, deadline, close = unpackb('>c16I6I6B', ARGV[a])
+    msecret, idle, deadline, close = unpackb('>c16I6I6B', argv[a])
     a = a + 1
     mgen, floor, created, touched, floortime, renewed = 1, 1, now, now, now, now
     deadline, close = now + deadline, close == 1
@@ -230,18 +232,18 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
   kind = byte(head, base + i)
   if kind ~= 2 and not out then out = {} end
   if kind < 9 and kind ~= 1 then
-    local old, name, new, drop = v[f], ARGV[f - 1], nil, false
+    local old, name, new, drop = v[f], argv[f - 1], nil, false
     f = f + 1
     if kind == 0 then
       n = n + 1
-      out[n] = old or false
+      out[n] = old and pack('>BI4c0', 1, #old, old) or none
     else
       if cleared then old = false end
       if kind == 2 then
-        new = ARGV[a]
+        new = argv[a]
         a = a + 1
       elseif kind == 6 then
-        local x, y = 0, tonumber(ARGV[a])
+        local x, y = 0, tonumber(argv[a])
         a = a + 1
         if old then
           if old == '0' or string.find(old, '^%-?[1-9][0-9]*$') then x = tonumber(old) else status = 7 end
@@ -253,12 +255,12 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
         end
         new = string.format('%.0f', sum)
         n = n + 1
-        out[n] = old and new or sum
+        out[n] = pack('>BI4c0', old and 1 or 0, #new, new)
       elseif kind == 7 then
         if not old or old == '[]' then
-          new = '[' .. ARGV[a] .. ']'
+          new = '[' .. argv[a] .. ']'
         elseif byte(old) == 91 then
-          new = sub(old, 1, -2) .. ',' .. ARGV[a] .. ']'
+          new = sub(old, 1, -2) .. ',' .. argv[a] .. ']'
         else
           status = 9
         end
@@ -266,15 +268,15 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
         if new and #new > maxvalue then status = 10 end
       else -- set if absent, delete, pop, drain
         n = n + 1
-        out[n] = old or false
+        out[n] = old and pack('>BI4c0', 1, #old, old) or none
         if kind == 3 then
-          if not old then new = ARGV[a] end
+          if not old then new = argv[a] end
           a = a + 1
         elseif kind == 8 and old and byte(old) ~= 91 then
           status = 9
         else
           drop = old
-          if kind == 4 and old then out[n] = '' end
+          if kind == 4 and old then out[n] = yes end
         end
       end
     end
@@ -298,8 +300,11 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
       size = size + grows
       if grows > 0 and size > maxsize then status = 10 end
       if field then
-        set = set or {}
-        set[k + 1], set[k + 2] = name, new
+        if set then
+          set[k + 1], set[k + 2] = name, new
+        else
+          set = {name, new, nil, nil, nil, nil} -- with room, for growing costs
+        end
         k = k + 2
       else
         field, text = name, new
@@ -314,38 +319,49 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
       revised = true
     end
   elseif kind == 1 then
-    n = n + 1
-    out[n] = live and call('HGETALL', key) or {}
+    local all = live and call('HGETALL', key) or {}
+    local start, total = n + 1, 0
+    n = start
+    for j = 1, #all, 2 do
+      local name, value = all[j], all[j + 1]
+      if byte(name) ~= 0 then
+        n, total = n + 1, total + 1
+        out[n] = pack('>I4c0I4c0', #name, name, #value, value)
+      end
+    end
+    out[start] = pack('>I4', total)
   elseif kind == 10 then
     if user then user() end
-    out[n + 1], out[n + 2] = u or false, live and call('HGET', key, '\0d') or false
+    local seen = live and call('HGET', key, '\0d')
+    out[n + 1] = u and pack('>BI4c0', 1, #u, u) or none
+    out[n + 2] = seen and pack('>BI4c0', 1, #seen, seen) or none
     n = n + 2
   elseif kind == 11 then
     n = n + 1
-    out[n] = false
+    out[n] = none
     if now - touched >= (idle - idle % 10) / 10 then
       touched, dirty = now, true
       if login then owner = sub(login, 7) elseif user then owner = user() end
-      out[n] = owner or ''
+      out[n] = owner and pack('>BI4c0', 1, #owner, owner) or yes
     end
   elseif kind == 12 then
-    local from, fresh, grace = unpackb('>I4c16I6', ARGV[a])
+    local from, fresh, grace = unpackb('>I4c16I6', argv[a])
     a, n = a + 1, n + 1
-    out[n] = false
+    out[n] = none
     local good = false
     if hasprevious then
       local presented, left = previous()
       good = status == 0 and (presented == 0 or now < presented + left)
     end
     if status == 0 and mgen == from and not good then
-      out[n] = ''
+      out[n] = yes
       prior = pack('>c16I6I6', msecret, 0, grace)
       rotated, hasprevious, unpresented = true, true, true
       mgen, msecret, renewed = mgen + 1, fresh, now
       revised, dirty = true, true
     end
   elseif kind == 13 or kind == 14 then
-    local operand = ARGV[a]
+    local operand = argv[a]
     a = a + 1
     if kind == 14 and user and user() ~= sub(operand, 23) then
       if status == 0 then status = 6 end
@@ -363,12 +379,12 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
       end
     end
   elseif kind == 15 then
-    idle, deadline, close = unpackb('>I6I6B', ARGV[a])
+    idle, deadline, close = unpackb('>I6I6B', argv[a])
     a = a + 1
     deadline, close = now + deadline, close == 1
     touched, custom, revised, dirty = now, true, true, true
   elseif kind == 16 then
-    device, revised = ARGV[a], true
+    device, revised = argv[a], true
     a = a + 1
   end
   if status ~= 0 then
@@ -454,29 +470,5 @@ end
 -- Answer.
 local answer = handle .. '\0\0\0\0\0\0' .. pack('>I6', now) .. r .. m
 if n == 0 then return answer end
-local parts = {answer}
-k = 1
-for i = 1, n do
-  local x = out[i]
-  if not x then
-    parts[k + 1], k = '\0\0\0\0\0', k + 1
-  elseif type(x) == 'string' then
-    parts[k + 1], parts[k + 2], k = pack('>BI4', 1, #x), x, k + 2
-  elseif type(x) == 'number' then
-    x = string.format('%.0f', x)
-    parts[k + 1], parts[k + 2], k = pack('>BI4', 0, #x), x, k + 2
-  else
-    local at, total = k + 1, 0
-    k = at
-    for j = 1, #x, 2 do
-      if byte(x[j]) ~= 0 then
-        total = total + 1
-        parts[k + 1], parts[k + 2] = pack('>I4', #x[j]), x[j]
-        parts[k + 3], parts[k + 4] = pack('>I4', #x[j + 1]), x[j + 1]
-        k = k + 4
-      end
-    end
-    parts[at] = pack('>I4', total)
-  end
-end
-return table.concat(parts)
+if n == 1 then return answer .. out[1] end
+return answer .. table.concat(out)

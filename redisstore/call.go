@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -28,8 +27,8 @@ type command func(rueidis.Client) rueidis.Completed
 // run calls a script and returns its answer. It repeats the call only after a
 // reply that proves that it was not executed.
 func (s *Store) run(ctx context.Context, sc *script, key string, args []string, writes bool) (string, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
+	ctx, done := s.bound(ctx)
+	defer done()
 	known := true
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		client, err := s.acquire(ctx)
@@ -42,7 +41,12 @@ func (s *Store) run(ctx context.Context, sc *script, key string, args []string, 
 		} else {
 			cmd = client.B().Eval().Script(sc.source).Numkeys(1).Key(key).Arg(args...).Build()
 		}
-		result := client.Do(ctx, cmd)
+		var result rueidis.RedisResult
+		if writes {
+			result = client.Do(ctx, cmd)
+		} else {
+			result = s.ofPrimary(ctx, client, cmd)
+		}
 		client.users.Done()
 		err = result.Error()
 		if err == nil {
@@ -63,17 +67,41 @@ func (s *Store) run(ctx context.Context, sc *script, key string, args []string, 
 	}
 }
 
+// primaryCheck is how often reads make sure that they talk to a primary. A server
+// that has been demoted under its name goes on answering them.
+const primaryCheck = time.Second
+
+// ofPrimary sends a read and, if that is due, a write of nothing before it, which
+// a replica refuses: its refusal is then the result. A Cluster needs none of it,
+// since its replicas answer nothing by themselves.
+func (s *Store) ofPrimary(ctx context.Context, client *connection, read rueidis.Completed) rueidis.RedisResult {
+	sent := time.Since(s.opened)
+	if !s.option.ForceSingleClient && s.option.Sentinel.MasterSet == "" || int64(sent) < s.primaryUntil.Load() {
+		return client.Do(ctx, read)
+	}
+	results := client.DoMulti(ctx, client.B().Del().Key(s.prefix+"none").Build(), read)
+	err := results[0].Error()
+	var refusal *rueidis.RedisError
+	if errors.As(err, &refusal) && judgeReply(refusal.Error()) == readOnly {
+		return results[0]
+	}
+	if err == nil || refusal != nil { // for want of replicas, say, but of a primary
+		s.primaryUntil.Store(int64(sent + primaryCheck))
+	}
+	return results[1]
+}
+
 // query asks what changes nothing. It is repeated once if contact was lost.
 func (s *Store) query(ctx context.Context, build command) (rueidis.RedisResult, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
+	ctx, done := s.bound(ctx)
+	defer done()
 	cut := false
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		client, err := s.acquire(ctx)
 		if err != nil {
 			return rueidis.RedisResult{}, err
 		}
-		result := client.Do(ctx, build(client))
+		result := s.ofPrimary(ctx, client, build(client))
 		client.users.Done()
 		err = result.Error()
 		if err == nil {
@@ -94,6 +122,7 @@ func (s *Store) query(ctx context.Context, build command) (rueidis.RedisResult, 
 func (s *Store) pause(ctx context.Context, v verdict, err error, client *connection, wait time.Duration, writes bool) error {
 	switch v {
 	case readOnly:
+		s.primaryUntil.Store(0)
 		s.replace(client)
 	case retryable, noScript:
 	default:
@@ -106,47 +135,5 @@ func (s *Store) pause(ctx context.Context, v verdict, err error, client *connect
 		return nil
 	case <-ctx.Done():
 		return fail(refused, errors.Join(err, ctx.Err()), writes)
-	}
-}
-
-// bound applies the store's timeout to ctx.
-func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Done() == nil {
-		return s.shared.get(s.timeout), func() {}
-	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= s.timeout {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, s.timeout)
-}
-
-// sharedTimeout gives calls that come within a short time one context, because a
-// timer for each would cost as much as a good part of the call.
-type sharedTimeout struct {
-	current atomic.Pointer[timeoutContext]
-}
-
-type timeoutContext struct {
-	context.Context
-	cancel context.CancelFunc
-	fresh  time.Time // until when it is given out
-}
-
-// get returns a context that ends after 7/8 to the whole of timeout.
-func (t *sharedTimeout) get(timeout time.Duration) context.Context {
-	now := time.Now()
-	c := t.current.Load()
-	if c == nil || now.After(c.fresh) {
-		c = &timeoutContext{fresh: now.Add(timeout / 8)}
-		c.Context, c.cancel = context.WithTimeout(context.Background(), timeout)
-		t.current.Store(c) // others go on with the one before it, which its timer ends
-	}
-	return c.Context
-}
-
-// close ends the timer of the context given out last.
-func (t *sharedTimeout) close() {
-	if c := t.current.Load(); c != nil {
-		c.cancel()
 	}
 }

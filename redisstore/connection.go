@@ -154,8 +154,8 @@ func (o *holder) connected() bool {
 
 // dial opens a connection that rueidis asks for, unless the store is closed: what
 // rueidis still does in the background after its Close must leave nothing.
-func (o *holder) dial(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	conn, err := connect(ctx, address, dialer, config)
+func (o *holder) dial(_ context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+	conn, err := connect(address, dialer, config)
 	if err != nil {
 		return nil, &dialError{err}
 	}
@@ -178,12 +178,11 @@ func (o *holder) dial(ctx context.Context, address string, dialer *net.Dialer, c
 // connect differs from what rueidis does by itself in that it does not end with
 // the context of the call that happens to need the connection first, since others
 // wait for it too.
-func connect(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	ctx = context.WithoutCancel(ctx)
+func connect(address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
 	if config == nil {
-		return dialer.DialContext(ctx, "tcp", address)
+		return dialer.Dial("tcp", address)
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialer.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), dialer.Timeout)
 	defer cancel()
 	return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", address)
 }

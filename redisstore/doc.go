@@ -40,4 +40,13 @@
 // with +hello +ping +client, which connecting takes; +select for a database other
 // than 0, +cluster for Cluster, and +info or +config|get so that [Store.Traits]
 // learns the eviction policy.
+//
+// # Failover
+//
+// A Cluster's replicas refuse our reads, and Sentinel tells which server is the
+// primary. A server named by plain redis:// that is demoted would go on answering
+// reads with what it has, while writes get READONLY. So a read at most every
+// second, there and with Sentinel, has a write of nothing before it (DEL of
+// <prefix>none): reads from a demoted server may be stale for that second, and
+// fail afterwards, until the name leads to a primary again.
 package redisstore

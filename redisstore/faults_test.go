@@ -177,6 +177,30 @@ func TestDemotedServer(t *testing.T) {
 	}
 }
 
+// A demoted server must not go on answering reads: what it has is as old as its
+// link to the new primary, which may be cut.
+func TestDemotedServerAnswersNoReads(t *testing.T) {
+	server := redistest.Start(t, "--replica-serve-stale-data", "yes")
+	x := create(t, open(t, server.URL(), short), record.Set("a", "1"))
+	x.get("a")
+	admin := record.Batch{Ops: []record.Op{record.Get("a")}}
+	ask(t, server, "REPLICAOF", "127.0.0.1", "1") // nobody is there, and its data stay
+	time.Sleep(primaryCheck)
+	for range 3 {
+		if _, err := x.apply(record.Get("a")); !errors.Is(err, record.ErrUnavailable) {
+			t.Errorf("a field from a replica: %v", err)
+		}
+		if _, err := x.store.Apply(t.Context(), x.handle, &admin); !errors.Is(err, record.ErrUnavailable) {
+			t.Errorf("an answer of the script from a replica: %v", err)
+		}
+	}
+	ask(t, server, "REPLICAOF", "NO", "ONE")
+	resumes(t, x, 5*time.Second)
+	if got := x.get("a"); got != "1" {
+		t.Errorf("the field is %q now", got)
+	}
+}
+
 func TestSentinelFailover(t *testing.T) {
 	servers := redistest.StartSentinel(t)
 	x := create(t, open(t, servers.URL(), time.Second), record.Set("a", "1"))

@@ -44,6 +44,9 @@ type Store struct {
 	apply   script
 	index   script
 	offset  atomic.Int64 // the server's clock minus ours, ms
+
+	opened       time.Time
+	primaryUntil atomic.Int64 // until when, from opened, a read need not check, ns
 }
 
 var _ record.Store = (*Store)(nil)
@@ -73,6 +76,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	s := &Store{
 		prefix:  c.prefix,
 		timeout: c.timeout,
+		opened:  time.Now(),
 		apply:   newScript(applySource),
 		index:   newScript(indexSource),
 		holder:  holder{option: c.client, stop: make(chan struct{})},
@@ -93,8 +97,8 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 
 // greet loads the scripts, where that is allowed, and learns the server's clock.
 func (s *Store) greet(ctx context.Context) error {
-	bounded, cancel := s.bound(ctx)
-	defer cancel()
+	bounded, done := s.bound(ctx)
+	defer done()
 	for _, node := range s.current.Nodes() {
 		for _, sc := range []*script{&s.apply, &s.index} {
 			// A failure does not matter: EVAL follows when a call needs it.

@@ -32,8 +32,16 @@ type Cluster struct {
 
 // RunCluster starts a Cluster that keeps its files in dir, and returns when all
 // nodes agree on it and every replica is in step. The args go to every node; with
-// "--requirepass", also give "--masterauth" the same password. ctx bounds the start only; the caller ends the Cluster with [Cluster.Kill].
+// "--requirepass", also give "--masterauth" the same password. ctx bounds the start
+// only; the caller ends the Cluster with [Cluster.Kill].
 func RunCluster(ctx context.Context, dir string, args ...string) (*Cluster, error) {
+	return runCluster(ctx, dir, nil, args)
+}
+
+func runCluster(ctx context.Context, dir string, auth *authority, args []string) (*Cluster, error) {
+	if auth != nil {
+		args = append([]string{"--tls-cluster", "yes", "--tls-replication", "yes"}, args...)
+	}
 	args = append([]string{
 		"--cluster-enabled", "yes",
 		"--cluster-config-file", "nodes.conf",
@@ -49,7 +57,7 @@ func RunCluster(ctx context.Context, dir string, args ...string) (*Cluster, erro
 		if err != nil {
 			return nil, err
 		}
-		return Run(ctx, sub, args...)
+		return runServer(ctx, sub, auth, args)
 	})
 	if err != nil {
 		return nil, err
@@ -241,8 +249,15 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// URL returns the store URL, redis+cluster://h1:p,h2:p,….
-func (c *Cluster) URL() string { return "redis+cluster://" + strings.Join(c.Addrs(), ",") }
+// URL returns the store URL, redis+cluster://h1:p,h2:p,…, or rediss+cluster:// with
+// TLS.
+func (c *Cluster) URL() string {
+	return c.nodes[0].scheme() + "+cluster://" + strings.Join(c.Addrs(), ",")
+}
+
+// CAFile returns the path of the authority's certificate in PEM, or "" without
+// TLS.
+func (c *Cluster) CAFile() string { return c.nodes[0].CAFile() }
 
 // Nodes returns all nodes: numbers i and i+3 make shard i.
 func (c *Cluster) Nodes() []*Server { return append([]*Server(nil), c.nodes...) }

@@ -57,12 +57,38 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	})
 }
 
+// StartClusterTLS is [StartCluster] for nodes that accept TLS only, among
+// themselves too. They share one authority: see [Cluster.CAFile].
+func StartClusterTLS(t testing.TB, args ...string) *Cluster {
+	t.Helper()
+	return start(t, groupDeadline, func(ctx context.Context, dir string) (*Cluster, error) {
+		auth, err := newAuthority(dir)
+		if err != nil {
+			return nil, err
+		}
+		return runCluster(ctx, dir, auth, args)
+	})
+}
+
 // StartSentinel runs a primary, two replicas and three Sentinels and ends them
 // when the test does. The args go to the primary and the replicas.
 func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	return start(t, groupDeadline, func(ctx context.Context, dir string) (*Sentinel, error) {
 		return RunSentinel(ctx, dir, args...)
+	})
+}
+
+// StartSentinelTLS is [StartSentinel] for servers and Sentinels that accept TLS
+// only, among themselves too. They share one authority: see [Sentinel.CAFile].
+func StartSentinelTLS(t testing.TB, args ...string) *Sentinel {
+	t.Helper()
+	return start(t, groupDeadline, func(ctx context.Context, dir string) (*Sentinel, error) {
+		auth, err := newAuthority(dir)
+		if err != nil {
+			return nil, err
+		}
+		return runSentinel(ctx, dir, auth, args)
 	})
 }
 

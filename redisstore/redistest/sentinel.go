@@ -29,6 +29,7 @@ const (
 type Sentinel struct {
 	servers   []*Server // the first primary, then its replicas
 	sentinels []*Server
+	auth      *authority // nil without TLS
 }
 
 // RunSentinel starts the six processes, keeps their files in dir, and returns
@@ -37,7 +38,11 @@ type Sentinel struct {
 // "--masterauth" the same password. ctx bounds the start only; the caller ends
 // it with [Sentinel.Kill].
 func RunSentinel(ctx context.Context, dir string, args ...string) (*Sentinel, error) {
-	s := &Sentinel{}
+	return runSentinel(ctx, dir, nil, args)
+}
+
+func runSentinel(ctx context.Context, dir string, auth *authority, args []string) (*Sentinel, error) {
+	s := &Sentinel{auth: auth}
 	if err := s.run(ctx, dir, args); err != nil {
 		s.Kill()
 		return nil, err
@@ -47,11 +52,14 @@ func RunSentinel(ctx context.Context, dir string, args ...string) (*Sentinel, er
 
 func (s *Sentinel) run(ctx context.Context, dir string, args []string) error {
 	args = slices.Concat([]string{"--repl-diskless-sync-delay", "0"}, args)
+	if s.auth != nil {
+		args = append([]string{"--tls-replication", "yes"}, args...)
+	}
 	sub, err := subdir(dir, "server", 0)
 	if err != nil {
 		return err
 	}
-	primary, err := Run(ctx, sub, args...)
+	primary, err := runServer(ctx, sub, s.auth, args)
 	if err != nil {
 		return err
 	}
@@ -62,7 +70,7 @@ func (s *Sentinel) run(ctx context.Context, dir string, args []string) error {
 		if err != nil {
 			return nil, err
 		}
-		return Run(ctx, sub, slices.Concat(args, []string{"--replicaof", host, port})...)
+		return runServer(ctx, sub, s.auth, slices.Concat(args, []string{"--replicaof", host, port}))
 	})
 	if err != nil {
 		return err
@@ -88,10 +96,16 @@ func (s *Sentinel) run(ctx context.Context, dir string, args []string) error {
 
 func runOneSentinel(ctx context.Context, dir string, primary *Server) (*Server, error) {
 	host, port, _ := net.SplitHostPort(primary.Addr())
-	s := &Server{dir: dir, ready: sentinelReady}
+	s := &Server{dir: dir, ready: sentinelReady, auth: primary.auth}
 	err := s.run(ctx, func(own int) ([]string, error) {
 		var b strings.Builder
-		fmt.Fprintf(&b, "bind 127.0.0.1\nport %d\ndir %q\n", own, dir)
+		fmt.Fprintf(&b, "bind 127.0.0.1\ndir %q\n", dir)
+		if a := primary.auth; a == nil {
+			fmt.Fprintf(&b, "port %d\n", own)
+		} else {
+			fmt.Fprintf(&b, "port 0\ntls-port %d\ntls-replication yes\ntls-auth-clients no\n", own)
+			fmt.Fprintf(&b, "tls-cert-file %q\ntls-key-file %q\ntls-ca-cert-file %q\n", a.certFile, a.keyFile, a.caFile)
+		}
 		fmt.Fprintf(&b, "sentinel monitor %s %s %s 2\n", sentinelName, host, port)
 		fmt.Fprintf(&b, "sentinel down-after-milliseconds %s %d\n", sentinelName, downAfter)
 		fmt.Fprintf(&b, "sentinel failover-timeout %s 2000\n", sentinelName)
@@ -187,15 +201,20 @@ func (s *Sentinel) Addrs() []string {
 	return addrs
 }
 
-// URL returns the store URL, redis+sentinel://h1:p,h2:p,h3:p/mymaster/0. It has
-// the servers' password in it if the arguments had --requirepass.
+// URL returns the store URL, redis+sentinel://h1:p,h2:p,h3:p/mymaster/0, or
+// rediss+sentinel:// with TLS. It has the servers' password in it if the arguments
+// had --requirepass.
 func (s *Sentinel) URL() string {
 	user := ""
 	if u, err := url.Parse(s.servers[0].URL()); err == nil && u.User != nil {
 		user = u.User.String() + "@"
 	}
-	return "redis+sentinel://" + user + strings.Join(s.Addrs(), ",") + "/" + sentinelName + "/0"
+	return s.servers[0].scheme() + "+sentinel://" + user + strings.Join(s.Addrs(), ",") + "/" + sentinelName + "/0"
 }
+
+// CAFile returns the path of the authority's certificate in PEM, or "" without
+// TLS.
+func (s *Sentinel) CAFile() string { return s.servers[0].CAFile() }
 
 // Servers returns the first primary and its replicas, whatever they are now.
 func (s *Sentinel) Servers() []*Server { return append([]*Server(nil), s.servers...) }

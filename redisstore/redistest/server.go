@@ -103,14 +103,18 @@ func (s *Server) Addr() string {
 // URL returns the store URL, redis://127.0.0.1:port/0, or rediss:// with TLS.
 // It has the password in it if the arguments had --requirepass.
 func (s *Server) URL() string {
-	u := url.URL{Scheme: "redis", Host: s.Addr(), Path: "/0"}
-	if s.auth != nil {
-		u.Scheme = "rediss"
-	}
+	u := url.URL{Scheme: s.scheme(), Host: s.Addr(), Path: "/0"}
 	if s.password != "" {
 		u.User = url.UserPassword("", s.password)
 	}
 	return u.String()
+}
+
+func (s *Server) scheme() string {
+	if s.auth == nil {
+		return "redis"
+	}
+	return "rediss"
 }
 
 // CAs returns the pool to verify the server with, or nil without TLS.
