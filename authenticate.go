@@ -171,7 +171,7 @@ func (m *Manager) enlist(ctx context.Context, user string, h record.Handle) (lis
 			reply, err = m.applyIndex(ctx, user, &step)
 			reply.Entries = newlyDoomed(&before, &reply)
 		}
-	} else if err == nil {
+	} else if err == nil && reply.Status == record.IndexOK {
 		reply.Entries = reply.Entries[:min(len(reply.Entries), maxRemains)]
 	}
 	if err != nil {
@@ -179,7 +179,7 @@ func (m *Manager) enlist(ctx context.Context, user string, h record.Handle) (lis
 	}
 	switch reply.Status {
 	case record.IndexBlocked:
-		m.finish(ctx, user, &reply, maxRemains)
+		m.finish(ctx, user, &reply, all)
 		return nil, false, ErrBlocked
 	case record.IndexFull:
 		return nil, false, ErrTooManySessions

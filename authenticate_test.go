@@ -262,6 +262,42 @@ func TestUnconfirmedLoginIsUndone(t *testing.T) {
 	listed(t, s, "ann")
 }
 
+// TestSetExpiryDoesNotLoseTheLoginsCookie has SetExpiry, which may leave the cookie
+// when in doubt, follow a login in one request, or overlap with it.
+func TestSetExpiryDoesNotLoseTheLoginsCookie(t *testing.T) {
+	t.Run("the store fails in the end", func(t *testing.T) {
+		s := newSite(t)
+		b := newBrowser(t, s)
+		_, err := b.add()
+		must(t, err)
+		b.fetch(func(ctx context.Context, session *pazzo.Session) {
+			must(t, session.Authenticate(ctx, "ann"))
+			must(t, session.SetExpiry(ctx, pazzo.Expiry{}))
+			s.store.before = func(*record.Batch) error { return pazzo.ErrUnavailable }
+		})
+		s.store.before = nil
+		isAlive(t, b, "ann")
+	})
+	t.Run("they overlap", func(t *testing.T) {
+		s := newSite(t)
+		b := newBrowser(t, s)
+		_, err := b.add()
+		must(t, err)
+		meddler := &meddler{Store: s.store.Store}
+		s.store.Store = meddler
+		b.fetch(func(ctx context.Context, session *pazzo.Session) {
+			_, err := tally.Add(ctx, 1)
+			must(t, err)
+			meddler.after = func() { // SetExpiry has been executed, and not yet returned
+				meddler.after = nil
+				must(t, session.Authenticate(ctx, "ann"))
+			}
+			must(t, session.SetExpiry(ctx, pazzo.Expiry{}))
+		})
+		isAlive(t, b, "ann")
+	})
+}
+
 // TestLongerExpiryIsListed has a session live longer than the manager's timeouts
 // say, chosen before the login and after it: its entry must not go before it.
 func TestLongerExpiryIsListed(t *testing.T) {

@@ -506,6 +506,28 @@ func TestNumbersKeepTheirPrecision(t *testing.T) {
 	same(t, "within a struct", within.In, any([]any{json.Number("9007199254740993")}))
 }
 
+func TestNullIsNoValueOfATypeThatHasNoNull(t *testing.T) {
+	s := newSite(t)
+	ctx := s.context(t, s.login(t))
+	must(t, pazzo.FromContext(ctx).Set(ctx, "a", nil))
+	_, found, err := pazzo.Key[int]("a").Get(ctx)
+	wantError(t, err, pazzo.ErrDecode)
+	equal(t, "found", found, false)
+	_, _, err = pazzo.Key[string]("a").Get(ctx)
+	wantError(t, err, pazzo.ErrDecode)
+	_, _, err = pazzo.Key[struct{ A int }]("a").Get(ctx)
+	wantError(t, err, pazzo.ErrDecode)
+	for _, get := range []func() (bool, error){
+		func() (bool, error) { v, found, err := pazzo.Key[*int]("a").Get(ctx); return v == nil && found, err },
+		func() (bool, error) { v, found, err := pazzo.Key[[]int]("a").Get(ctx); return v == nil && found, err },
+		func() (bool, error) { v, found, err := pazzo.Key[any]("a").Get(ctx); return v == nil && found, err },
+	} {
+		isNil, err := get()
+		must(t, err)
+		equal(t, "nil, and found", isNil, true)
+	}
+}
+
 type lying string
 
 func (l lying) MarshalJSON() ([]byte, error) { return []byte(l), nil }
@@ -520,7 +542,7 @@ func TestWhatHasNoJSONFormIsRefusedBeforeAnythingIsSent(t *testing.T) {
 		session := pazzo.FromContext(ctx)
 		for _, value := range []any{
 			math.NaN(), math.Inf(1), math.Inf(-1), []float64{math.NaN()}, make(chan int), func() {}, complex(1, 2),
-			json.RawMessage(`"\ud800"`), json.RawMessage(`"\udc00\ud800"`), json.RawMessage(`["\ud83dx"]`), json.RawMessage("\"\xff\""),
+			json.RawMessage(`"\ud800"`), json.RawMessage(`"\udc00\ud800"`), json.RawMessage(`["\ud83dx"]`), json.RawMessage("\"\xff\""), "\xff",
 			json.RawMessage(`1 2`), json.RawMessage(`{`), json.RawMessage(``), json.RawMessage(` `), json.RawMessage(`NaN`), json.RawMessage(`'a'`),
 			lying(`"\ud800"`), lying(`1 2`), map[string]any{"a": json.RawMessage(`"\ud800"`)}, json.Number("nan"),
 		} {
@@ -746,18 +768,58 @@ func TestNestedUpdateOfAnotherFieldWorks(t *testing.T) {
 // Whoever waits in line for a field gives up with its context, and leaves the line
 // in order.
 func TestUpdateThatWaitsEndsWithItsContext(t *testing.T) {
-	s := newSite(t)
-	token := s.login(t)
-	ctx := s.context(t, token)
-	_, err := name.Update(ctx, func(string) (string, error) {
-		waiting, cancel := context.WithCancel(s.context(t, token))
-		cancel()
-		_, err := name.Update(waiting, func(s string) (string, error) { return s, nil })
-		wantError(t, err, context.Canceled)
-		return "a", nil
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		token := s.login(t)
+		ctx := s.context(t, token)
+		_, err := name.Update(ctx, func(string) (string, error) {
+			waiting, cancel := context.WithTimeout(s.context(t, token), 10*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			_, err := name.Update(waiting, func(s string) (string, error) { return s, nil })
+			wantError(t, err, context.DeadlineExceeded)
+			equal(t, "time waited", time.Since(start), 10*time.Millisecond)
+			return "a", nil
+		})
+		must(t, err)
+		_, err = name.Update(ctx, func(s string) (string, error) { return s + "b", nil })
+		must(t, err)
+		equal(t, "text", s.text(t, token, "name"), `"ab"`)
+		s.store.Close()
 	})
-	must(t, err)
-	_, err = name.Update(ctx, func(s string) (string, error) { return s + "b", nil })
-	must(t, err)
-	equal(t, "text", s.text(t, token, "name"), `"ab"`)
+}
+
+// What a write depends on is read from the store itself, not from a cache or the
+// request's snapshot.
+func TestReadsThatAWriteDependsOnAreFresh(t *testing.T) {
+	for what, f := range map[string]func(ctx context.Context) error{
+		"Update": func(ctx context.Context) error {
+			_, err := name.Update(ctx, func(s string) (string, error) { return s, nil })
+			return err
+		},
+		"CompareAndSet": func(ctx context.Context) error {
+			_, err := name.CompareAndSet(ctx, "a", "b")
+			return err
+		},
+		"Atomically": func(ctx context.Context) error {
+			return pazzo.Atomically(ctx, func(ctx context.Context) error { _, _, err := name.Get(ctx); return err })
+		},
+		"Fresh": func(ctx context.Context) error { _, _, err := name.Fresh(ctx); return err },
+	} {
+		s := newSite(t, snapshots)
+		token := s.login(t)
+		s.set(t, token, map[string]string{"name": `"a"`})
+		ctx := s.context(t, token)
+		allFields(t, ctx) // a snapshot is there
+		reads := 0
+		s.store.before = func(b *record.Batch) error {
+			if b.ReadOnly() {
+				reads++
+				equal(t, what+" reads afresh", b.Fresh, true)
+			}
+			return nil
+		}
+		must(t, f(ctx))
+		equal(t, what+": reads", reads, 1)
+	}
 }

@@ -1,13 +1,14 @@
 package pazzo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pazzo-sessions/pazzo/record"
 )
@@ -22,7 +23,8 @@ import (
 // Its methods work on the session that the context carries (see Manager.Handler
 // and NewContext), inside Atomically on the transaction, and give ErrNoSession
 // without one. Values are kept as JSON, which other languages read; a T with an
-// any in it gets numbers as json.Number. A name has 1–256 bytes of valid UTF-8
+// any in it gets numbers as json.Number, and null is ErrDecode for a T that cannot
+// be nil. A name has 1–256 bytes of valid UTF-8
 // and no leading NUL; anything else gives ErrName.
 //
 // Reads find nothing in a session that has ended or was superseded; writes give
@@ -165,6 +167,10 @@ func (k Key[T]) Update(ctx context.Context, f func(value T) (T, error)) (value T
 
 // encode returns value as a JSON text, or ErrEncode.
 func encode(name string, value any) (string, error) {
+	if s, ok := value.(string); ok && !utf8.ValidString(s) {
+		// Package json would put U+FFFD in place of what it cannot encode.
+		return "", fmt.Errorf("%w for field %q: the string is not UTF-8", ErrEncode, name)
+	}
 	text, err := json.Marshal(value)
 	if err == nil {
 		switch value.(type) {
@@ -180,28 +186,50 @@ func encode(name string, value any) (string, error) {
 }
 
 // decode reads a JSON text as a T, or returns a DecodeError.
-func decode[T any](name, text string) (value T, err error) {
-	switch p := any(&value).(type) {
-	case *json.RawMessage:
-		*p = json.RawMessage(text)
+func decode[T any](name, text string) (T, error) {
+	var value T
+	if raw, ok := any(&value).(*json.RawMessage); ok {
+		*raw = json.RawMessage(text)
 		return value, nil
-	case *bool, *string, *int, *int64, *float64:
-		err = json.Unmarshal([]byte(text), p)
-	default:
-		d := json.NewDecoder(strings.NewReader(text))
-		d.UseNumber()
-		if err = d.Decode(&value); err == nil {
-			_, err = d.Token()
-			if err == io.EOF {
-				err = nil
-			} else if err == nil {
-				err = fmt.Errorf("more than one value")
-			}
-		}
 	}
-	if err != nil {
+	if err := unmarshal(text, &value); err != nil {
 		var zero T
-		return zero, &DecodeError{Field: name, Text: bytes.Clone([]byte(text)), Err: err}
+		return zero, &DecodeError{Field: name, Text: json.RawMessage(text), Err: err}
 	}
 	return value, nil
+}
+
+// errNull is the cause of a DecodeError where package json would leave a zero
+// value.
+var errNull = errors.New("null for a type that has none")
+
+func unmarshal[T any](text string, value *T) error {
+	if text == "null" && !mayBeNull(value) {
+		return errNull
+	}
+	switch any(value).(type) {
+	case *bool, *string, *int, *int64, *float64:
+		return json.Unmarshal([]byte(text), value)
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(value); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more than one value")
+	}
+	return nil
+}
+
+// mayBeNull reports whether a T can say that it was null.
+func mayBeNull[T any](value *T) bool {
+	if _, itself := any(value).(json.Unmarshaler); itself {
+		return true
+	}
+	switch reflect.TypeFor[T]().Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
+		return true
+	}
+	return false
 }

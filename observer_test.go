@@ -262,7 +262,7 @@ func TestLogsShowNoTokenNoSecretAndNoValue(t *testing.T) {
 			})
 			s.store.before = nil
 			do(func(ctx context.Context, session *pazzo.Session) error { return session.Destroy(ctx) })
-			contains(t, log.String(), "created", "renewed", "authenticated", "destroyed", "refused", "handle", "handler failed", "ann")
+			contains(t, log.String(), "created", "renewed", "authenticated", "destroyed", "refused", "handle", "handler failed", "ann", "logout")
 			showsNoSecret(t, "the log", log.String(), secretsOf(t, tokens...))
 		})
 	}

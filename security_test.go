@@ -156,6 +156,34 @@ func TestASVS_7_4_2_DisablingAnAccountEndsItsSessions(t *testing.T) {
 	wantError(t, newBrowser(t, s).login("ann"), pazzo.ErrBlocked)
 }
 
+// TestASVS_7_4_2_ALoginThatTheBlockOvertakesIsUndone has the user be blocked, or
+// the list be lost, when the login has taken effect and is not yet confirmed.
+func TestASVS_7_4_2_ALoginThatTheBlockOvertakesIsUndone(t *testing.T) {
+	for _, c := range []struct {
+		step record.IndexStep
+		want error
+	}{
+		{record.IndexStep{Kind: record.Block, Duration: 60_000}, pazzo.ErrBlocked},
+		{record.IndexStep{Kind: record.Unlist}, pazzo.ErrGone},
+	} {
+		s := newSite(t)
+		b := newBrowser(t, s)
+		_, err := b.add()
+		must(t, err)
+		c.step.Handles = []record.Handle{b.handle()}
+		s.store.after = func(batch *record.Batch) {
+			if batch.Ops[0].Kind == record.OpAuthenticate {
+				must(t, index(t, s, "ann", c.step))
+			}
+		}
+		wantError(t, b.login("ann"), c.want)
+		s.store.after = nil
+		b.findsNothing()
+		_, err = b.add()
+		wantError(t, err, pazzo.ErrGone)
+	}
+}
+
 func TestASVS_7_4_3_EndAllOthers(t *testing.T) {
 	s := newSite(t)
 	list := logins(t, s, "ann", 3)

@@ -189,6 +189,22 @@ func TestSnapshotOfAnEndedSessionIsEmptyOnceTheRequestKnows(t *testing.T) {
 	}, cookies(cookieName+"="+token), fetch)
 }
 
+// The request may learn of the end from listing, which loads what it wrote.
+func TestSnapshotOfASessionThatEndsBeforeItIsListedIsEmpty(t *testing.T) {
+	s := newSite(t, snapshots)
+	token := s.login(t)
+	s.serve(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		allFields(t, ctx)
+		must(t, visits.Set(ctx, 1))
+		must(t, pazzo.FromContext(s.context(t, token)).Destroy(context.Background()))
+		same(t, "all", allFields(t, ctx), map[string]string{})
+		_, found, err := made.Get(ctx)
+		must(t, err)
+		equal(t, "found", found, false)
+	}, cookies(cookieName+"="+token), fetch)
+}
+
 func TestSnapshotOfASessionThatTheRequestMakes(t *testing.T) {
 	s := newSite(t, snapshots)
 	s.serve(func(w http.ResponseWriter, r *http.Request) {

@@ -63,7 +63,7 @@ func (m *Manager) survey(ctx context.Context, user string, reply *record.IndexRe
 			return nil, err
 		case info.User == user && status == record.OK:
 			infos = append(infos, info)
-		case m.isDead(ctx, user, e, info, status, reply.Now):
+		case m.isDead(ctx, e, info, status, reply.Now):
 			dead = append(dead, e.Handle)
 		}
 	}
@@ -76,7 +76,7 @@ func (m *Manager) survey(ctx context.Context, user string, reply *record.IndexRe
 // login that is pending may still become one: if it has made no session for long, a
 // tombstone keeps it from doing so; if it is to change one that is there, the entry
 // stays for as long as that session does.
-func (m *Manager) isDead(ctx context.Context, user string, e record.Entry, info Info, status record.Status, now int64) bool {
+func (m *Manager) isDead(ctx context.Context, e record.Entry, info Info, status record.Status, now int64) bool {
 	switch {
 	case status == record.Ended, info.User != "":
 		return true
@@ -85,11 +85,15 @@ func (m *Manager) isDead(ctx context.Context, user string, e record.Entry, info 
 	case status != record.Absent || now-e.Added <= pendingFor:
 		return false
 	}
-	if _, _, err := m.end(ctx, e.Handle, record.Evicted, user); err != nil {
-		m.trouble(ctx, "cannot end a login that was cut short", e.Handle, err)
-		return false
+	tombstone := record.Batch{
+		Conditions: []record.Condition{{Kind: record.RevisionIs, Revision: 0}}, // there is still no record
+		Ops:        []record.Op{record.Destroy(record.Evicted, m.options.KeepTombstones.Milliseconds())},
 	}
-	return true
+	reply, err := m.apply(ctx, "destroy", e.Handle, &tombstone)
+	if err != nil {
+		m.trouble(ctx, "cannot end a login that was cut short", e.Handle, err)
+	}
+	return err == nil && reply.Status != record.Conflict
 }
 
 // isUnreadable reports whether an error concerns one stored record only.
@@ -285,6 +289,10 @@ func (m *Manager) list(ctx context.Context, user string, h record.Handle, left i
 	if reply.Status != record.IndexOK { // it may not be in the reply
 		own := record.IndexReply{BlockedUntil: reply.BlockedUntil, Entries: []record.Entry{{Handle: h, State: record.Doomed}}}
 		m.finish(ctx, user, &own, 1)
+	}
+	if reply.BlockedUntil != 0 {
+		m.finish(ctx, user, &reply, all)
+		return
 	}
 	m.finish(ctx, user, &reply, maxRemains)
 }

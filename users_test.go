@@ -447,7 +447,7 @@ func TestHalfDoneBlockIsFinished(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t)
-			list := logins(t, s, "ann", 2)
+			list := logins(t, s, "ann", 12)
 			must(t, index(t, s, "ann", record.IndexStep{Kind: record.Block, Duration: 86_400_000}))
 			must(t, c.call(t.Context(), s))
 			for _, b := range list {
@@ -486,7 +486,7 @@ func TestTouchEndsWhatShouldNotBe(t *testing.T) {
 			lose(t, s, "ann")
 			if blocked {
 				must(t, s.Block(t.Context(), "ann", 0))
-			} else {
+			} else { // it is listed again, and then doomed
 				lifetime := int64(86_400_000)
 				must(t, index(t, s, "ann", record.IndexStep{Kind: record.Refresh, Handle: b.handle(), Lifetime: lifetime}))
 				must(t, index(t, s, "ann", record.IndexStep{Kind: record.Enlist, Handle: record.NewHandle(), Max: 1, Evict: true, Verified: true, Lifetime: lifetime}))

@@ -175,6 +175,8 @@ func makeBatches(t *testing.T) batchFile {
 	add("as many fields as allowed", later, plain(), within(small, record.Delete("n"), record.Set("a", "1"), record.Set("b", "1")))
 	add("record beyond its limit", later, plain(), within(record.Limits{Size: 48}, record.Set("n", `"12345678"`)))
 	add("record at its limit", later, plain(), within(record.Limits{Size: 46}, record.Set("n", `"12345678"`)))
+	add("add to a record at its limit", later, plain(), within(record.Limits{Size: 36}, record.Add("n", 1)))
+	add("add that makes a record too large", later, plain(), within(record.Limits{Size: 36}, record.Add("n", 59)))
 	add("over the limits already: smaller is allowed", later, plain(), within(record.Limits{Size: 10, Fields: 2}, record.Set("n", "1"), record.Set("text", `"b"`), record.Delete("list")))
 	add("over the limits already: larger is not", later, plain(), within(record.Limits{Size: 10}, record.Set("n", "100")))
 	add("limits count after clear", later, plain(), within(record.Limits{Fields: 1}, record.Clear(), record.Set("new", "1")))

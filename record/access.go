@@ -20,7 +20,7 @@ func (r *Record) judge(a Access, now int64) (status Status, presents bool) {
 	if a.Generation < r.Meta.Floor || a.Generation != r.Meta.Generation-1 || !r.Meta.HasPrevious {
 		return Superseded, false
 	}
-	if !a.Secret.equal(r.Previous.Secret) {
+	if !a.Secret.Equal(r.Previous.Secret) {
 		return Absent, false
 	}
 	if !r.Previous.Good(now) {
@@ -47,13 +47,13 @@ func (a Access) Judge(m *Meta) (status Status, decided bool) {
 		return OK, true
 	case a.Generation < m.Generation:
 		return OK, false
-	case !a.Secret.equal(m.Secret):
+	case !a.Secret.Equal(m.Secret):
 		return Absent, true
 	}
 	return OK, !m.Unpresented
 }
 
-// equal compares in constant time.
-func (s Secret) equal(other Secret) bool {
+// Equal compares in constant time.
+func (s Secret) Equal(other Secret) bool {
 	return subtle.ConstantTimeCompare(s[:], other[:]) == 1
 }

@@ -120,7 +120,7 @@ const clockMargin = 2 * clockTolerance
 // settle reports whether packed meta data alone show that access is given, and
 // begins the reply.
 func (s *Store) settle(reply *record.Reply, packed string, access record.Access) bool {
-	if reply.Meta.Unpack(packed) != nil || reply.Meta.Secret != access.Secret {
+	if reply.Meta.Unpack(packed) != nil || !reply.Meta.Secret.Equal(access.Secret) {
 		return false
 	}
 	reply.Now = s.now()
