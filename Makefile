@@ -5,7 +5,7 @@
 .PHONY: help setup demo lint test nightly bench
 
 help: ## print this
-	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 setup: ## install what the tests need and this machine lacks (Debian)
 	scripts/setup
@@ -16,13 +16,13 @@ demo: ## serve the demo on http://127.0.0.1:8080
 lint: ## gofmt, vet, staticcheck, and each module on its own
 	scripts/lint
 
-test: ## all tests with -race, and each fuzzer for 10 seconds
+test: setup ## all tests with -race, and each fuzzer for 10 seconds
 	scripts/test
 	scripts/fuzz 10
 
-nightly: ## the full figures without -race, and each fuzzer for 10 minutes
+nightly: setup ## the full figures without -race, and each fuzzer for 10 minutes
 	PAZZO_NIGHTLY=1 scripts/test
 	scripts/fuzz 600
 
-bench: ## the figures beside the peers', as ratios
+bench: setup ## the figures beside the peers', as ratios
 	cd bench && GOWORK=off go run .

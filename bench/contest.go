@@ -26,11 +26,11 @@ type section struct {
 
 var (
 	storeSection = &section{"Calls of Redis",
-		"64 goroutines, one session, all calls through rueidis with the options that redisstore uses and with a context that " +
+		"64 goroutines, one session, all calls through rueidis: raw ones as it comes, but for its cache, and with a context that " +
 			"can be cancelled, as a request's can. “Store” is `redisstore.Store.Apply` beside the raw command, which is what " +
 			"the targets are about; “session” is the same through package pazzo, on a session that the request has opened " +
-			"before. Those options make rueidis wait 20 µs for more to send along; one line shows the raw command without " +
-			"that wait."}
+			"before. With redisstore's options rueidis waits 20 µs for more to send along, on one connection; the last line of " +
+			"each shows what that does for the raw command."}
 	httpSection = &section{"Requests over Redis",
 		"A net/http server and the load generator in one process, 64 requests in flight with one cookie on kept-alive " +
 			"connections. The same app for all; each library as its documentation sets it up, with a pool that holds a " +
