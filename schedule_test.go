@@ -30,7 +30,6 @@ type actorKey struct{}
 type stage struct {
 	record.Store
 	waiting []chan struct{} // of each actor, while it waits
-	arrived chan int
 	steps   []step
 	crash   func(actor int) bool
 	stalls  func(last step) bool // after such a step two minutes pass
@@ -188,11 +187,10 @@ func TestExploreIsExhaustive(t *testing.T) {
 // duel is some actors in one world.
 type duel struct {
 	*world
-	t        *testing.T
-	stage    *stage
-	actors   []func(ctx context.Context)
-	browsers []*browser
-	errs     []error // of the actors
+	t      *testing.T
+	stage  *stage
+	actors []func(ctx context.Context)
+	errs   []error // of the actors
 }
 
 // request adds an actor that sends a page's request with b's cookie.
