@@ -41,16 +41,20 @@ func Atomically(ctx context.Context, f func(ctx context.Context) error) error {
 }
 
 // retry calls attempt until it does not report a conflict. Contenders in this
-// process queue up, those for one field (or for the session, if name is empty)
-// behind one another.
+// process queue up: those for one field behind one another from the start, those
+// for several (name is then empty), which may well not collide, when they have.
 func (s *Session) retry(ctx context.Context, name string, attempt func() (conflict bool, err error)) error {
-	if handle, ok := s.likelyHandle(); ok && name != "" {
+	handle, known := s.likelyHandle()
+	if known && name != "" {
 		defer s.manager.queue.enter(ctx, handle, name)()
 	}
 	for n := range maxAttempts {
 		conflict, err := attempt()
 		if !conflict {
 			return err
+		}
+		if known && name == "" && n == 0 {
+			defer s.manager.queue.enter(ctx, handle, name)()
 		}
 		if err := pause(ctx, n); err != nil {
 			return err
