@@ -71,14 +71,20 @@ func ParseInt(text string) (n int64, ok bool) {
 		return 0, false
 	}
 	for i := range len(digits) {
-		if digits[i] < '0' || digits[i] > '9' {
+		d := digits[i] - '0'
+		if d > 9 {
 			return 0, false
+		}
+		if i < 18 { // more are out of range, and would overflow
+			n = 10*n + int64(d)
 		}
 	}
 	if len(digits) > 18 {
-		return MaxInt + 1, true // an integer, out of range
+		return MaxInt + 1, true
 	}
-	n, _ = strconv.ParseInt(text, 10, 64)
+	if len(digits) < len(text) {
+		n = -n
+	}
 	return n, true
 }
 
