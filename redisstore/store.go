@@ -28,7 +28,9 @@ type Options struct {
 	// Prefix begins every key. It ends in ":" and has no braces. Default "pazzo:".
 	Prefix string
 	// Timeout bounds every call, attempts and waits included. A shorter deadline
-	// of the call's context holds as well. Default 1 s, from 1 ms.
+	// of the call's context holds as well. While a connection to a server that has
+	// frozen is being replaced, a call may take twice as long. Default 1 s, from
+	// 1 ms.
 	Timeout time.Duration
 	// TLS is the configuration for rediss:// and the like; nil verifies the server
 	// by the system's roots.
