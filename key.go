@@ -144,7 +144,8 @@ func (k Key[T]) Pop(ctx context.Context) (value T, found bool, err error) {
 // is none), with nothing of others lost in between, and returns it. f may be
 // called several times and must have no other effect. When f returns an error,
 // nothing is written and Update returns that error. ErrConflict is returned after
-// 64 attempts in vain.
+// 64 attempts in vain, as when f updates the same field by a call of its own, which
+// takes some seconds.
 func (k Key[T]) Update(ctx context.Context, f func(value T) (T, error)) (value T, err error) {
 	target, err := fieldsOf(ctx)
 	if err != nil {

@@ -60,7 +60,8 @@ func (s *Session) renewed(reply *record.Reply) {
 // it does nothing. The same request may write again, which makes a new session.
 //
 // ErrSuperseded is returned when a privilege change has taken the session from
-// this request, ErrGone when it has ended already.
+// this request, ErrGone when it has ended already; not so to a request that may
+// begin a new session in its place, such as a navigation: it has none to end.
 func (s *Session) Destroy(ctx context.Context) error {
 	switch {
 	case s == nil:
@@ -106,7 +107,8 @@ type Expiry struct {
 }
 
 // SetExpiry chooses the timeouts of this session, as for “remember me”. They stay
-// over a later Authenticate. A session is made if there is none. ErrOptions is
+// over a later Authenticate. A session is made if there is none. When the response
+// has started, the browser keeps the cookie's former Max-Age. ErrOptions is
 // returned when a timeout is not between 1 s and record.MaxTimeout (10 years), or
 // the idle one is longer than the absolute one.
 func (s *Session) SetExpiry(ctx context.Context, e Expiry) error {

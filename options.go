@@ -30,8 +30,10 @@ type Options struct {
 	// load serves the request (Snapshot).
 	Reads ReadMode
 
-	// RotateEvery renews a session's token at this interval, at least a minute,
-	// so that a stolen one is of use for so long at most. 0, the default: never.
+	// RotateEvery renews a session's token at this interval, at least a minute, so
+	// that one which leaked, into a log or a backup say, is soon of no use. It does
+	// not stop a thief who uses it at once and goes on: whoever presents the token
+	// before, within its grace, gets the current one. 0, the default: never.
 	RotateEvery time.Duration
 	// RotateGrace is how long the token before stays good after the new one has
 	// been seen. Default 15 s, at most 5 min.
