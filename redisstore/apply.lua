@@ -197,11 +197,26 @@ if status == 0 then
   end
 end
 
+-- Removes the record but for its meta data, over which the caller writes. A key must
+-- never be gone while a script has more to write to it: if its slot is moving to
+-- another node, Redis refuses that, and what was written before stays written.
+local function empty()
+  local all, d = call('HKEYS', key), 0
+  local del = {}
+  for i = 1, #all do
+    if all[i] ~= '\0m' then
+      d = d + 1
+      del[d] = all[i]
+    end
+  end
+  for i = 1, d, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, d))) end
+end
+
 local owner
 if destroy and user and status == 0 then owner = user() end
 if destroy and status == 0 then
   local why, keep = unpackb('>BI6', argv[a])
-  if live or stale then call('DEL', key) end
+  if live or stale then empty() end
   call('HSET', key, '\0m', pack('>BBBI6I6', 1, 32, why, now, now + keep))
   call('PEXPIREAT', key, string.format('%.0f', now + keep))
   owner = owner or ''
@@ -416,7 +431,7 @@ if cleared and live then
   end
   if d > 0 then revised = true end
 end
-if stale and create then call('DEL', key) end
+if stale and create then empty() end
 if dirty or presents or device then
   set = set or {}
   if rotated == false and live then

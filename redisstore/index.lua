@@ -29,13 +29,13 @@ now = now[1] * 1000 + (now[2] - now[2] % 1000) / 1000
 -- last of which ends at last.
 local hash = call('HGETALL', key)
 local entries, counted, doomed, blocked, last = {}, 0, 0, 0, 0
-local del, set = {}, {}
+local gone, set = {}, {} -- names to remove, pairs to set
 for i = 1, #hash, 2 do
   local name, value = hash[i], hash[i + 1]
   if #name == 16 and #value == 13 and byte(value) <= 2 then
     local deadline = unpackb('>I6', value, 8)
     if now >= deadline then
-      del[#del + 1] = name
+      gone[name] = true
     else
       entries[name] = value
       if byte(value) == 2 then doomed = doomed + 1 else counted = counted + 1 end
@@ -45,18 +45,22 @@ for i = 1, #hash, 2 do
     blocked = unpackb('>I6', value)
     if now >= blocked then
       blocked = 0
-      del[#del + 1] = name
+      gone[name] = true
     end
   else
     return pack('>c16BI6I6', tag, 255, now, 0)
   end
 end
 
+local function write(name, value)
+  gone[name] = nil
+  set[#set + 1], set[#set + 2] = name, value
+end
+
 local function put(name, state, added, deadline)
   local value = pack('>BI6I6', state, added, deadline)
   entries[name] = value
-  set[#set + 1] = name
-  set[#set + 1] = value
+  write(name, value)
   if state == 2 then doomed = doomed + 1 end
   if deadline > last then last = deadline end
 end
@@ -118,7 +122,7 @@ elseif kind == 3 then
   for i = 2, #ARGV do
     if entries[ARGV[i]] then
       entries[ARGV[i]] = nil
-      del[#del + 1] = ARGV[i]
+      gone[ARGV[i]] = true
     end
   end
   last = 0
@@ -129,17 +133,22 @@ elseif kind == 5 then
   local until_ = math.max(blocked, now + duration)
   if until_ ~= blocked then
     blocked = until_
-    set[#set + 1] = '\0b'
-    set[#set + 1] = pack('>I6', blocked)
+    write('\0b', pack('>I6', blocked))
   end
 elseif kind == 6 and blocked > 0 then
   blocked = 0
-  del[#del + 1] = '\0b'
+  gone['\0b'] = true
 end
 
--- Write, removals first: they are allowed when memory is full.
-for i = 1, #del, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, #del))) end
+-- Write. The key must never be gone while there is more to write: if its slot is
+-- moving to another node, Redis refuses that, and what was written before stays
+-- written. So removals come last; but they are allowed when memory is full, and so is
+-- what follows one in a script, so if there are any, one of nothing comes first.
+local del = {}
+for name in pairs(gone) do del[#del + 1] = name end
+if #del > 0 and #set > 0 then call('HDEL', key, '') end
 for i = 1, #set, 1000 do call('HSET', key, unpack(set, i, math.min(i + 999, #set))) end
+for i = 1, #del, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, #del))) end
 if #del + #set > 0 then
   last = math.max(last, blocked)
   if last > 0 then call('PEXPIREAT', key, string.format('%.0f', last)) end

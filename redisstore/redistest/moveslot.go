@@ -15,14 +15,15 @@ import (
 // already stays. Moves of different slots may run at once. After an error the slot
 // may be left half moved; MoveSlot to the same shard again goes on with it.
 func (c *Cluster) MoveSlot(ctx context.Context, slot, shard int) error {
-	m := &slotMove{slot: strconv.Itoa(slot), from: -1, to: shard}
+	m := &slotMove{slot: strconv.Itoa(slot)}
 	defer m.close()
-	if err := m.find(ctx, c, int64(slot)); err != nil {
+	if err := m.find(ctx, c, int64(slot), shard); err != nil {
 		return err
 	}
-	if m.from == m.to {
+	if m.from == shard {
 		return nil
 	}
+	m.aim(shard)
 	err := m.transfer(ctx)
 	if err == nil {
 		err = m.handOver(ctx, c)
@@ -33,10 +34,28 @@ func (c *Cluster) MoveSlot(ctx context.Context, slot, shard int) error {
 	return nil
 }
 
+// OpenSlot begins to move a slot to the next shard and leaves it there: the keys
+// that are in it stay, new ones go to the other shard by ASK. MoveSlot goes on with
+// it. A slot that is open already stays so.
+func (c *Cluster) OpenSlot(ctx context.Context, slot int) error {
+	m := &slotMove{slot: strconv.Itoa(slot)}
+	defer m.close()
+	if err := m.find(ctx, c, int64(slot), 0); err != nil {
+		return err
+	}
+	m.aim((m.from + 1) % shards)
+	if err := m.open(ctx); err != nil {
+		return fmt.Errorf("redistest: open slot %d: %w", slot, err)
+	}
+	return nil
+}
+
 // slotMove is one slot on its way, with a connection to each primary.
 type slotMove struct {
 	slot           string
 	primaries      [shards]*conn
+	servers        [shards]*Server
+	ids            [shards]string
 	from, to       int // shards
 	target         *Server
 	fromID, toID   string
@@ -44,9 +63,8 @@ type slotMove struct {
 	password       string
 }
 
-// find connects to the primaries and asks the target's whose the slot is.
-func (m *slotMove) find(ctx context.Context, c *Cluster, slot int64) error {
-	var ids [shards]string
+// find connects to the primaries and asks that of a shard whose the slot is.
+func (m *slotMove) find(ctx context.Context, c *Cluster, slot int64, asked int) error {
 	for i := range shards {
 		node, err := c.Primary(ctx, i)
 		if err != nil {
@@ -55,37 +73,46 @@ func (m *slotMove) find(ctx context.Context, c *Cluster, slot int64) error {
 		if m.primaries[i], err = node.dial(ctx); err != nil {
 			return err
 		}
-		ids[i] = c.ids[slices.Index(c.nodes, node)]
-		if i == m.to {
-			m.target = node
-		}
+		m.servers[i], m.ids[i] = node, c.ids[slices.Index(c.nodes, node)]
 	}
-	ranges, err := slotRanges(ctx, m.target)
+	ranges, err := slotRanges(ctx, m.servers[asked])
 	if err != nil {
 		return err
 	}
+	m.from = -1
 	for _, r := range ranges {
 		if r.first <= slot && slot <= r.last {
-			m.from = slices.Index(ids[:], r.ids[0])
+			m.from = slices.Index(m.ids[:], r.ids[0])
 		}
 	}
 	if m.from < 0 {
 		return fmt.Errorf("redistest: slot %d belongs to no primary", slot)
 	}
-	m.fromID, m.toID = ids[m.from], ids[m.to]
-	m.toHost, m.toPort, _ = net.SplitHostPort(m.target.Addr())
-	m.password = m.target.password
 	return nil
 }
 
+// aim says where the slot goes.
+func (m *slotMove) aim(shard int) {
+	m.to, m.target = shard, m.servers[shard]
+	m.fromID, m.toID = m.ids[m.from], m.ids[shard]
+	m.toHost, m.toPort, _ = net.SplitHostPort(m.target.Addr())
+	m.password = m.target.password
+}
+
+// open makes the source refer to the target for keys that it has not.
+func (m *slotMove) open(ctx context.Context) error {
+	if _, err := m.primaries[m.to].do(ctx, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", m.fromID); err != nil {
+		return err
+	}
+	_, err := m.primaries[m.from].do(ctx, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.toID)
+	return err
+}
+
 func (m *slotMove) transfer(ctx context.Context) error {
-	from, to := m.primaries[m.from], m.primaries[m.to]
-	if _, err := to.do(ctx, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", m.fromID); err != nil {
+	if err := m.open(ctx); err != nil {
 		return err
 	}
-	if _, err := from.do(ctx, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.toID); err != nil {
-		return err
-	}
+	from := m.primaries[m.from]
 	for {
 		reply, err := from.do(ctx, "CLUSTER", "GETKEYSINSLOT", m.slot, strconv.Itoa(moveBatch))
 		if err != nil {
