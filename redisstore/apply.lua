@@ -57,13 +57,10 @@ else
     for j = 1, #part do v[i + j] = part[j] end
   end
 end
-local clock = call('TIME')
-local now = clock[1] * 1000 + clock[2] / 1000
-now = now - now % 1
 
 local m, r = v[1], v[2]
 local status, at, reason, rev, size = 0, 0, 0, 0, 0
-local live, ended, stale
+local ends, ended
 local flags, mgen, floor, msecret, created, deadline, idle, touched, floortime, renewed
 if m then
   layout = byte(m)
@@ -72,32 +69,46 @@ if m then
   elseif #m == 62 and r and #r == 10 then
     layout, flags, mgen, floor, msecret, created, deadline, idle, touched, floortime, renewed =
       unpackb('>BBI4I4c16I6I6I6I6I6I6', m)
-    if flags >= 32 then
-      status = 255
-    elseif now < touched + idle and now < deadline then
-      live = true
-      rev, size = unpackb('>I6I4', r)
-    else
-      stale = true
+    if flags < 32 then
+      ends = touched + idle
+      if deadline < ends then ends = deadline end
     end
   elseif #m == 15 and byte(m, 2) == 32 and byte(m, 3) <= 3 then
-    if now < unpackb('>I6', m, 10) then ended = byte(m, 3) else stale = true end
-  else
-    status = 255
+    ended, ends = byte(m, 3), unpackb('>I6', m, 10)
   end
+  if status == 0 and not ends then status = 255 end
 elseif r then
   status = 255
+end
+
+-- The server's clock. The key goes when its record ends, so PTTL tells it, at half
+-- the cost of TIME.
+local now
+local left = ends and call('PTTL', key) or 0
+if left > 0 and left < ends then
+  now = ends - left
+else
+  local clock = call('TIME')
+  now = clock[1] * 1000 + clock[2] / 1000
+  now = now - now % 1
+end
+local live, stale
+if ends then
+  if now >= ends then
+    stale, ended = true, nil
+  elseif not ended then
+    live = true
+    rev, size = unpackb('>I6I4', r)
+  end
 end
 
 local base = 63 + conditions
 local kind = ops > 0 and byte(head, base + 1)
 local create, destroy = kind == 17, kind == 18
-local presents, expires
+local presents
 local p, previous, u, user -- what \0p and \0u hold, and functions that read them when needed
 local hasuser, hasprevious, unpresented, custom, close
 if live then
-  expires = touched + idle
-  if deadline < expires then expires = deadline end
   if flags > 0 then
     close, custom, unpresented = flags % 2 >= 1, flags % 4 >= 2, flags % 8 >= 4
     hasprevious, hasuser = flags % 16 >= 8, flags % 32 >= 16
@@ -197,32 +208,6 @@ if status == 0 then
   end
 end
 
--- Removes the record but for its meta data, over which the caller writes. A key must
--- never be gone while a script has more to write to it: if its slot is moving to
--- another node, Redis refuses that, and what was written before stays written.
-local function empty()
-  local all, d = call('HKEYS', key), 0
-  local del = {}
-  for i = 1, #all do
-    if all[i] ~= '\0m' then
-      d = d + 1
-      del[d] = all[i]
-    end
-  end
-  for i = 1, d, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, d))) end
-end
-
-local owner
-if destroy and user and status == 0 then owner = user() end
-if destroy and status == 0 then
-  local why, keep = unpackb('>BI6', argv[a])
-  if live or stale then empty() end
-  call('HSET', key, '\0m', pack('>BBBI6I6', 1, 32, why, now, now + keep))
-  call('PEXPIREAT', key, string.format('%.0f', now + keep))
-  owner = owner or ''
-  return handle .. pack('>BI4BI6I6I4BI4', 0, 0, 0, now, 0, 0, live and 1 or 0, #owner) .. owner
-end
-
 -- The operations, none of which writes yet: out is what they answer, packed; field and
 -- text are the first that HSET will set, set the others; del is what HDEL will remove;
 -- dirty means that the meta data change.
@@ -232,7 +217,7 @@ local field, text, set, k = nil, nil, nil, 0
 local del, d = nil, 0
 local count, added = nil, 0
 cleared = cleared == 1
-local revised, dirty, rotated, prior, login, device = false, false, nil, p, nil, nil
+local revised, dirty, rotated, prior, login, device, owner = false, false, nil, p, nil, nil, nil
 if status == 0 then
   if create then
     msecret, idle, deadline, close = unpackb('>c16I6I6B', argv[a])
@@ -401,6 +386,8 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
   elseif kind == 16 then
     device, revised = argv[a], true
     a = a + 1
+  elseif kind == 18 then
+    owner = user and user() or ''
   end
   if status ~= 0 then
     at = i - 1
@@ -419,19 +406,20 @@ if status ~= 0 then
 end
 
 -- Write. Redis refuses the first write of a script if any, so all or nothing: HDEL
--- goes first, because it is allowed when memory is full.
-if cleared and live then
+-- goes first, because it is allowed when memory is full. But it leaves the meta data:
+-- a key must never be gone while there is more to write to it, for if its slot is
+-- moving to another node, Redis refuses that, and what was written stays written.
+if live and (cleared or destroy) or stale and (create or destroy) then
   local all = call('HKEYS', key)
   del, d = {}, 0
   for i = 1, #all do
-    if byte(all[i]) ~= 0 then
+    if byte(all[i]) ~= 0 or (stale or destroy) and all[i] ~= '\0m' then
       d = d + 1
       del[d] = all[i]
     end
   end
   if d > 0 then revised = true end
 end
-if stale and create then empty() end
 if dirty or presents or device then
   set = set or {}
   if rotated == false and live then
@@ -465,6 +453,12 @@ if dirty or presents or device then
   end
 end
 for i = 1, d, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, d))) end
+if destroy then
+  local why, keep = unpackb('>BI6', argv[a])
+  call('HSET', key, '\0m', pack('>BBBI6I6', 1, 32, why, now, now + keep))
+  call('PEXPIREAT', key, string.format('%.0f', now + keep))
+  return handle .. pack('>BI4BI6I6I4BI4', 0, 0, 0, now, 0, 0, live and 1 or 0, #owner) .. owner
+end
 if revised then r = pack('>I6I4', rev + 1, size) end
 if field then
   if k == 0 then
@@ -477,9 +471,9 @@ elseif revised or k > 0 then
 end
 for i = 1001, k, 1000 do call('HSET', key, unpack(set, i, math.min(i + 999, k))) end
 if dirty then
-  local ends = touched + idle
-  if deadline < ends then ends = deadline end
-  if ends ~= expires then call('PEXPIREAT', key, string.format('%.0f', ends)) end
+  local expires = touched + idle
+  if deadline < expires then expires = deadline end
+  if create or expires ~= ends then call('PEXPIREAT', key, string.format('%.0f', expires)) end
 end
 
 -- Answer.
