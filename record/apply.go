@@ -39,7 +39,7 @@ func (r *Record) refuse(status Status, reply *Reply) {
 	case Ended:
 		reply.Reason = r.Tombstone.Reason
 	case Superseded:
-		reply.Meta, reply.Revision = r.Meta, r.Revision
+		reply.Meta, reply.Revision, reply.Size = r.Meta, r.Revision, r.size
 		reply.Meta.Secret = Secret{}
 	}
 }
@@ -47,7 +47,7 @@ func (r *Record) refuse(status Status, reply *Reply) {
 // hold answers a condition or an operation that stands in the way of an accepted
 // access.
 func (r *Record) hold(status Status, at int, reply *Reply) {
-	*reply = Reply{Status: status, At: at, Now: reply.Now, Meta: r.Meta, Revision: r.Revision}
+	*reply = Reply{Status: status, At: at, Now: reply.Now, Meta: r.Meta, Revision: r.Revision, Size: r.size}
 }
 
 // create makes the record and applies the rest of the batch to it. It reports
@@ -76,7 +76,7 @@ func (r *Record) create(b *Batch, reply *Reply) bool {
 	r.operate(b, b.Ops[1:], 1, reply)
 	if reply.Status != OK {
 		r.Reset()
-		reply.Meta, reply.Revision = Meta{}, 0
+		reply.Meta, reply.Revision, reply.Size = Meta{}, 0, 0
 		return false
 	}
 	if r.Revision == 0 { // nothing but Create
@@ -153,7 +153,7 @@ func (r *Record) operate(b *Batch, ops []Op, base int, reply *Reply) (changed bo
 	if revised {
 		r.Revision++
 	}
-	reply.Meta, reply.Revision = r.Meta, r.Revision
+	reply.Meta, reply.Revision, reply.Size = r.Meta, r.Revision, r.size
 	return revised || p.touched
 }
 

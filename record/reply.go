@@ -14,12 +14,15 @@ type Reply struct {
 	// Now is the store's clock, in ms since 1970, when it applied the batch. For
 	// a read that a server answered by itself it is an estimate.
 	Now int64
-	// Meta and Revision are the record's after the batch. They are zero when Status
-	// is Absent, Ended or Exists, when the batch destroyed the record, and when one
-	// with Create was refused, whatever stood in the way. When Status is Superseded, Meta.Secret is hidden. Revision may be 0 (unknown) in
-	// the answer to a batch of nothing but OpGet.
+	// Meta, Revision and Size are the record's after the batch; Size is the sum of
+	// the bytes of all field names and texts. They are zero when Status is Absent,
+	// Ended or Exists, when the batch destroyed the record, and when one with Create
+	// was refused, whatever stood in the way. When Status is Superseded, Meta.Secret
+	// is hidden. Revision and Size may be 0 (unknown) in the answer to a batch of
+	// nothing but OpGet.
 	Meta     Meta
 	Revision uint64
+	Size     int
 	// Values answer the operations, one for each in its place; nil unless
 	// Status is OK.
 	Values []Value

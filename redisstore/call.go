@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/pazzo-sessions/pazzo/protocol"
 	"github.com/pazzo-sessions/pazzo/record"
 )
 
@@ -26,7 +27,7 @@ type command func(rueidis.Client) rueidis.Completed
 
 // run calls a script and returns its answer. It repeats the call only after a
 // reply that proves that it was not executed.
-func (s *Store) run(ctx context.Context, sc *script, key string, args []string, writes bool) (string, error) {
+func (s *Store) run(ctx context.Context, sc *protocol.Script, key string, args []string, writes bool) (string, error) {
 	ctx, done := s.bound(ctx)
 	defer done()
 	known := true
@@ -37,9 +38,9 @@ func (s *Store) run(ctx context.Context, sc *script, key string, args []string, 
 		}
 		var cmd rueidis.Completed
 		if known {
-			cmd = client.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(key).Arg(args...).Build()
+			cmd = client.B().Evalsha().Sha1(sc.SHA).Numkeys(1).Key(key).Arg(args...).Build()
 		} else {
-			cmd = client.B().Eval().Script(sc.source).Numkeys(1).Key(key).Arg(args...).Build()
+			cmd = client.B().Eval().Script(sc.Source).Numkeys(1).Key(key).Arg(args...).Build()
 		}
 		var result rueidis.RedisResult
 		if writes {
@@ -52,7 +53,7 @@ func (s *Store) run(ctx context.Context, sc *script, key string, args []string, 
 		if err == nil {
 			answer, err := result.ToString()
 			if err != nil {
-				return "", s.replyError(fmt.Errorf("%w: %w", errReply, err), writes)
+				return "", s.replyError(fmt.Errorf("%w: %w", protocol.ErrReply, err), writes)
 			}
 			return answer, nil
 		}

@@ -2,13 +2,12 @@ package redisstore_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pazzo-sessions/pazzo/protocol"
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/redisstore"
 	"github.com/pazzo-sessions/pazzo/redisstore/redistest"
@@ -42,12 +41,12 @@ type tracked struct {
 }
 
 func (s tracked) Apply(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
-	s.used.Store(redisstore.DefaultPrefix + "{" + h.String() + "}")
+	s.used.Store(protocol.SessionKey(redisstore.DefaultPrefix, h))
 	return s.Store.Apply(ctx, h, b)
 }
 
 func (s tracked) ApplyIndex(ctx context.Context, user string, step *record.IndexStep) (record.IndexReply, error) {
-	s.used.Store(fmt.Sprintf("%su:%x", redisstore.DefaultPrefix, sha256.Sum256([]byte(user))))
+	s.used.Store(protocol.IndexKey(redisstore.DefaultPrefix, user))
 	return s.Store.ApplyIndex(ctx, user, step)
 }
 
@@ -103,13 +102,13 @@ type migrating struct {
 
 func (s migrating) Apply(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
 	reply, err := s.Store.Apply(ctx, h, b)
-	s.open(redisstore.DefaultPrefix + "{" + h.String() + "}")
+	s.open(protocol.SessionKey(redisstore.DefaultPrefix, h))
 	return reply, err
 }
 
 func (s migrating) ApplyIndex(ctx context.Context, user string, step *record.IndexStep) (record.IndexReply, error) {
 	reply, err := s.Store.ApplyIndex(ctx, user, step)
-	s.open(fmt.Sprintf("%su:%x", redisstore.DefaultPrefix, sha256.Sum256([]byte(user))))
+	s.open(protocol.IndexKey(redisstore.DefaultPrefix, user))
 	return reply, err
 }
 
@@ -158,7 +157,7 @@ func TestOverIsReplacedWhileItsSlotMigrates(t *testing.T) {
 		t.Fatal(reply.Status, err)
 	}
 	const deadline = 1 + 1 + 4 + 4 + 16 + 6 // where it stands in the meta data
-	key := redisstore.DefaultPrefix + "{" + h.String() + "}"
+	key := protocol.SessionKey(redisstore.DefaultPrefix, h)
 	meta := do(key, "HGET", key, "\x00m")
 	do(key, "HSET", key, "\x00m", meta[:deadline]+"\x00\x00\x00\x00\x00\x01"+meta[deadline+6:])
 	if reply, err := store.Apply(ctx, h, create); err != nil || reply.Status != record.OK {
@@ -169,7 +168,7 @@ func TestOverIsReplacedWhileItsSlotMigrates(t *testing.T) {
 	if reply, err := store.ApplyIndex(ctx, "ann", enlist); err != nil || reply.Status != record.IndexOK {
 		t.Fatal(reply.Status, err)
 	}
-	key = fmt.Sprintf("%su:%x", redisstore.DefaultPrefix, sha256.Sum256([]byte("ann")))
+	key = protocol.IndexKey(redisstore.DefaultPrefix, "ann")
 	do(key, "HSET", key, string(h[:]), "\x01"+"\x00\x00\x00\x00\x00\x01"+"\x00\x00\x00\x00\x00\x02")
 	if reply, err := store.ApplyIndex(ctx, "ann", enlist); err != nil || reply.Status != record.IndexOK {
 		t.Errorf("Enlist over an entry that is over: %v, %v", reply.Status, err)

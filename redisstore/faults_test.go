@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pazzo-sessions/pazzo/protocol"
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/redisstore/redistest"
 )
@@ -276,7 +277,7 @@ func TestClusterFailover(t *testing.T) {
 	var x *session
 	for {
 		x = create(t, s, record.Set("a", "1"))
-		slot, err := cluster.Slot(t.Context(), s.sessionKey(x.handle))
+		slot, err := cluster.Slot(t.Context(), protocol.SessionKey(DefaultPrefix, x.handle))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/pazzo-sessions/pazzo/protocol"
 	"github.com/pazzo-sessions/pazzo/record"
 )
 
@@ -21,12 +22,12 @@ func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply re
 		}
 	}
 	var buffer [16]string
-	names := append(buffer[:0], "\x00m")
+	names := append(buffer[:0], protocol.NameMeta)
 	for i := range b.Ops {
 		if b.Ops[i].Kind == record.OpGet {
 			names = append(names, b.Ops[i].Name)
 		} else {
-			names = append(names, "\x00u", "\x00d")
+			names = append(names, protocol.NameUser, protocol.NameDevice)
 		}
 	}
 	result, err := s.query(ctx, func(c rueidis.Client) rueidis.Completed {
@@ -37,7 +38,7 @@ func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply re
 	}
 	values, err := result.ToArray()
 	if err != nil || len(values) != len(names) {
-		return reply, false, s.replyError(fmt.Errorf("%w: %d values for %d names", errReply, len(values), len(names)), false)
+		return reply, false, s.replyError(fmt.Errorf("%w: %d values for %d names", protocol.ErrReply, len(values), len(names)), false)
 	}
 	if packed := text(&values[0]); !s.settle(&reply, packed.Text, b.Access) {
 		return record.Reply{}, false, nil
@@ -50,7 +51,7 @@ func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply re
 			values = values[1:]
 			continue
 		}
-		if err := setUser(&reply.Identity, text(&values[0])); err != nil {
+		if err := protocol.SetUser(&reply.Identity, text(&values[0])); err != nil {
 			return record.Reply{}, false, s.replyError(err, false)
 		}
 		reply.Identity.Device = text(&values[1]).Text
@@ -75,9 +76,9 @@ func (s *Store) readAll(ctx context.Context, key string, b *record.Batch) (reply
 	}
 	hash, err := result.AsStrMap()
 	if err != nil {
-		return reply, false, s.replyError(fmt.Errorf("%w: %w", errReply, err), false)
+		return reply, false, s.replyError(fmt.Errorf("%w: %w", protocol.ErrReply, err), false)
 	}
-	if !s.settle(&reply, hash["\x00m"], b.Access) {
+	if !s.settle(&reply, hash[protocol.NameMeta], b.Access) {
 		return record.Reply{}, false, nil
 	}
 	reply.Values = make([]record.Value, len(b.Ops))
@@ -88,15 +89,15 @@ func (s *Store) readAll(ctx context.Context, key string, b *record.Batch) (reply
 		case record.OpGetAll:
 			reply.Fields = fieldsOf(hash)
 		case record.OpGetIdentity:
-			reply.Identity.Device = hash["\x00d"]
-			user, found := hash["\x00u"]
-			if err := setUser(&reply.Identity, record.Value{Text: user, Found: found}); err != nil {
+			reply.Identity.Device = hash[protocol.NameDevice]
+			user, found := hash[protocol.NameUser]
+			if err := protocol.SetUser(&reply.Identity, record.Value{Text: user, Found: found}); err != nil {
 				return record.Reply{}, false, s.replyError(err, false)
 			}
 		}
 	}
-	if len(hash["\x00r"]) == 10 {
-		reply.Revision = uint64(uint48(hash["\x00r"]))
+	if r := hash[protocol.NameRevision]; len(r) == 10 {
+		reply.Revision, reply.Size = protocol.RevisionAndSize(r)
 	}
 	return reply, true, nil
 }
@@ -109,7 +110,7 @@ func fieldsOf(hash map[string]string) []record.Field {
 			fields = append(fields, record.Field{Name: name, Text: text})
 		}
 	}
-	sortFields(fields)
+	protocol.SortFields(fields)
 	return fields
 }
 

@@ -2,9 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/pazzo-sessions/pazzo/protocol"
 	"github.com/pazzo-sessions/pazzo/record"
 )
 
@@ -43,8 +42,6 @@ type Store struct {
 	prefix  string
 	timeout time.Duration
 	shared  sharedTimeout
-	apply   script
-	index   script
 	offset  atomic.Int64 // the server's clock minus ours, ms
 
 	opened       time.Time
@@ -79,8 +76,6 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 		prefix:  c.prefix,
 		timeout: c.timeout,
 		opened:  time.Now(),
-		apply:   newScript(applySource),
-		index:   newScript(indexSource),
 		holder:  holder{option: c.client, stop: make(chan struct{})},
 	}
 	s.option.DialCtxFn = s.dial
@@ -102,9 +97,9 @@ func (s *Store) greet(ctx context.Context) error {
 	bounded, done := s.bound(ctx)
 	defer done()
 	for _, node := range s.current.Nodes() {
-		for _, sc := range []*script{&s.apply, &s.index} {
+		for _, sc := range []*protocol.Script{&protocol.ApplyScript, &protocol.IndexScript} {
 			// A failure does not matter: EVAL follows when a call needs it.
-			node.Do(bounded, node.B().ScriptLoad().Script(sc.source).Build())
+			node.Do(bounded, node.B().ScriptLoad().Script(sc.Source).Build())
 		}
 	}
 	result, err := s.query(ctx, func(c rueidis.Client) rueidis.Completed { return c.B().Time().Build() })
@@ -121,7 +116,7 @@ func (s *Store) greet(ctx context.Context) error {
 
 // Apply applies b to the session named h; see record.Store.
 func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
-	key := s.sessionKey(h)
+	key := protocol.SessionKey(s.prefix, h)
 	reads := b.ReadOnly()
 	if reads && b.Access.Mode != record.Admin {
 		if reply, done, err := s.read(ctx, key, b); done || err != nil {
@@ -129,11 +124,11 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 		}
 	}
 	var buffer [16]string
-	answer, err := s.run(ctx, &s.apply, key, encode(buffer[:0], h, b), !reads)
+	answer, err := s.run(ctx, &protocol.ApplyScript, key, protocol.AppendBatch(buffer[:0], h, b), !reads)
 	if err != nil {
 		return record.Reply{}, err
 	}
-	reply, err := decode(answer, h, b)
+	reply, err := protocol.ParseReply(answer, h, b)
 	if err != nil {
 		return record.Reply{}, s.replyError(err, !reads)
 	}
@@ -196,22 +191,6 @@ func (s *Store) Close() error {
 	s.close()
 	s.shared.close()
 	return nil
-}
-
-// sessionKey returns <prefix>{<handle>}: the braces make the handle alone decide
-// the slot.
-func (s *Store) sessionKey(h record.Handle) string {
-	var buffer [96]byte
-	key := append(append(buffer[:0], s.prefix...), '{')
-	key = append(hex.AppendEncode(key, h[:]), '}')
-	return string(key)
-}
-
-// indexKey returns <prefix>u:<SHA-256 of the user>: names of users may be long,
-// and need not be in key listings.
-func (s *Store) indexKey(user string) string {
-	sum := sha256.Sum256([]byte(user))
-	return s.prefix + "u:" + hex.EncodeToString(sum[:])
 }
 
 // clockTolerance is how far off, in ms, our idea of the server's clock may be.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pazzo-sessions/pazzo/protocol"
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/redisstore/redistest"
 )
@@ -39,7 +40,7 @@ func TestEveryKeyHasATTL(t *testing.T) {
 			if _, err := x.apply(ops...); err != nil {
 				t.Fatal(err)
 			}
-			if ttl := ask(t, server, "PTTL", s.sessionKey(x.handle)).(int64); ttl <= 0 {
+			if ttl := ask(t, server, "PTTL", protocol.SessionKey(DefaultPrefix, x.handle)).(int64); ttl <= 0 {
 				t.Errorf("PTTL is %d after %s", ttl, name)
 			}
 		})
@@ -51,7 +52,7 @@ func TestEveryKeyHasATTL(t *testing.T) {
 		if _, err := s.ApplyIndex(context.Background(), "ann", &step); err != nil {
 			t.Fatal(err)
 		}
-		if ttl := ask(t, server, "PTTL", s.indexKey("ann")).(int64); ttl <= 0 {
+		if ttl := ask(t, server, "PTTL", protocol.IndexKey(DefaultPrefix, "ann")).(int64); ttl <= 0 {
 			t.Errorf("PTTL is %d after index step %d", ttl, step.Kind)
 		}
 	}
@@ -62,7 +63,7 @@ func TestSessionStaysAListpack(t *testing.T) {
 	x := create(t, open(t, server.URL(), longEnough), record.Set("cart", "[1,2,3]"), record.Set("name", `"somebody"`))
 	x.ok(record.Rotate(1, record.NewSecret(), 60_000))
 	x.ok(record.Authenticate("somebody@example.org", x.secret, 0), record.Describe("Firefox on Linux"))
-	if encoding := ask(t, server, "OBJECT", "ENCODING", x.store.sessionKey(x.handle)); encoding != "listpack" {
+	if encoding := ask(t, server, "OBJECT", "ENCODING", protocol.SessionKey(DefaultPrefix, x.handle)); encoding != "listpack" {
 		t.Errorf("the encoding is %v", encoding)
 	}
 }
@@ -97,7 +98,7 @@ func TestManyFieldsInOneBatch(t *testing.T) {
 func TestUnknownLayoutIsLeftAlone(t *testing.T) {
 	server := redistest.Start(t)
 	x := create(t, open(t, server.URL(), longEnough), record.Set("a", "1"))
-	key := x.store.sessionKey(x.handle)
+	key := protocol.SessionKey(DefaultPrefix, x.handle)
 	ask(t, server, "HSET", key, "\x00m", "\x02something new")
 	for _, ops := range [][]record.Op{
 		{record.Get("a")}, {record.Set("a", "2")}, {record.GetAll()}, {record.Touch()}, {record.Destroy(record.Logout, 1000)},
@@ -119,7 +120,7 @@ func TestForeignDataIsLeftAlone(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), longEnough)
 	h := record.NewHandle()
-	key := s.sessionKey(h)
+	key := protocol.SessionKey(DefaultPrefix, h)
 	b := record.Batch{Ops: []record.Op{record.Create(record.NewSecret(), hour)}}
 	for _, plant := range [][]string{
 		{"SET", key, "text"}, {"HSET", key, "field", "1"}, {"HSET", key, "\x00m", "\x01"}, {"HSET", key, "\x00r", "1"},

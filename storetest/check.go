@@ -189,7 +189,7 @@ func (s *session) apply(b *record.Batch) record.Reply {
 // answers a read by itself need not know the revision.
 func compare(got, want record.Reply, readOnly bool) string {
 	if readOnly && got.Revision == 0 {
-		want.Revision = 0
+		want.Revision, want.Size = 0, 0
 	}
 	for _, member := range []struct {
 		name      string
@@ -200,6 +200,7 @@ func compare(got, want record.Reply, readOnly bool) string {
 		{"at", got.At, want.At, got.At == want.At},
 		{"reason", got.Reason, want.Reason, got.Reason == want.Reason},
 		{"revision", got.Revision, want.Revision, got.Revision == want.Revision},
+		{"size", got.Size, want.Size, got.Size == want.Size},
 		{"secret in meta", got.Meta.Secret, want.Meta.Secret, got.Meta.Secret == want.Meta.Secret},
 		{"meta", got.Meta, want.Meta, got.Meta == want.Meta},
 		{"values", got.Values, want.Values, slices.Equal(got.Values, want.Values)},

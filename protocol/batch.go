@@ -1,4 +1,4 @@
-package redisstore
+package protocol
 
 import (
 	"encoding/binary"
@@ -9,9 +9,9 @@ import (
 	"github.com/pazzo-sessions/pazzo/record"
 )
 
-// encode appends the arguments of apply.lua for b; the script's comment defines
-// them.
-func encode(args []string, h record.Handle, b *record.Batch) []string {
+// AppendBatch appends the arguments of apply.lua for b, which has passed Check; the
+// script's comment defines them.
+func AppendBatch(args []string, h record.Handle, b *record.Batch) []string {
 	args = append(args, "")
 	args = appendNames(args, b)
 	args[0] = head(h, b, len(args)-1)
@@ -117,17 +117,4 @@ func appendExpiry(p []byte, e record.Expiry) []byte {
 		return append(p, 1)
 	}
 	return append(p, 0)
-}
-
-const maxUint48 = 1<<48 - 1
-
-func appendUint48(p []byte, v int64) []byte {
-	return append(p, byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
-}
-
-func uint48(s string) (v int64) {
-	for i := range 6 {
-		v = v<<8 | int64(s[i])
-	}
-	return v
 }

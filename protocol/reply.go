@@ -1,10 +1,8 @@
-package redisstore
+package protocol
 
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/pazzo-sessions/pazzo/record"
 )
@@ -18,14 +16,16 @@ const (
 	statusCorrupt = 255
 )
 
-// errReply is wrapped when an answer is not what the script gives: a fault of the
-// connection or of the server. Nothing of the answer is used.
-var errReply = errors.New("redisstore: the reply is not that of this call")
+// ErrReply is wrapped when an answer is not what the script gives: a fault of the
+// connection or of the server. Nothing of the answer is to be used.
+var ErrReply = errors.New("protocol: the reply is not that of this call")
 
-// decode reads the answer of apply.lua. It fails unless the answer names h.
-func decode(answer string, h record.Handle, b *record.Batch) (reply record.Reply, err error) {
+// ParseReply reads the answer of apply.lua to b on the session h. It returns
+// [ErrReply] when the answer does not name h or is no answer to b, and
+// record.ErrLayout and record.ErrCorrupt when the script found such a record.
+func ParseReply(answer string, h record.Handle, b *record.Batch) (reply record.Reply, err error) {
 	if len(answer) < replySize || answer[:len(h)] != string(h[:]) {
-		return reply, fmt.Errorf("%w: it names another session", errReply)
+		return reply, fmt.Errorf("%w: it names another session", ErrReply)
 	}
 	at := int(uint32At(answer, 17))
 	switch answer[16] {
@@ -37,8 +37,8 @@ func decode(answer string, h record.Handle, b *record.Batch) (reply record.Reply
 	reply.Status = record.Status(answer[16])
 	reply.At = at
 	reply.Reason = record.Reason(answer[21])
-	reply.Now = uint48(answer[22:])
-	reply.Revision = uint64(uint48(answer[28:]))
+	reply.Now = Uint48(answer[22:])
+	reply.Revision, reply.Size = RevisionAndSize(answer[28:])
 	in := input{rest: answer[replySize:]}
 	if reply.Revision != 0 { // then there is a record to tell of
 		if err := reply.Meta.Unpack(in.take(record.MetaSize)); err != nil {
@@ -54,7 +54,7 @@ func decode(answer string, h record.Handle, b *record.Batch) (reply record.Reply
 		}
 	}
 	if in.bad || in.rest != "" {
-		return record.Reply{}, fmt.Errorf("%w: it has the wrong length", errReply)
+		return record.Reply{}, fmt.Errorf("%w: it has the wrong length", ErrReply)
 	}
 	return reply, nil
 }
@@ -97,7 +97,7 @@ func (in *input) answer(kind record.OpKind, i int, reply *record.Reply) error {
 	case record.OpGetIdentity:
 		user := in.value()
 		reply.Identity.Device = in.value().Text
-		return setUser(&reply.Identity, user)
+		return SetUser(&reply.Identity, user)
 	case record.OpGetAll:
 		n := in.number()
 		reply.Fields = make([]record.Field, 0, min(n, len(in.rest)/8))
@@ -105,27 +105,7 @@ func (in *input) answer(kind record.OpKind, i int, reply *record.Reply) error {
 			name := in.take(in.number())
 			reply.Fields = append(reply.Fields, record.Field{Name: name, Text: in.take(in.number())})
 		}
-		sortFields(reply.Fields)
+		SortFields(reply.Fields)
 	}
-	return nil
-}
-
-func uint32At(s string, i int) uint32 {
-	return uint32(s[i])<<24 | uint32(s[i+1])<<16 | uint32(s[i+2])<<8 | uint32(s[i+3])
-}
-
-func sortFields(fields []record.Field) {
-	slices.SortFunc(fields, func(a, b record.Field) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// setUser reads the hash's field "\x00u" into id.
-func setUser(id *record.Identity, u record.Value) error {
-	if !u.Found {
-		return nil
-	}
-	if len(u.Text) < 7 {
-		return fmt.Errorf("%w: user", record.ErrCorrupt)
-	}
-	id.Auth, id.User = uint48(u.Text), u.Text[6:]
 	return nil
 }
