@@ -1,6 +1,9 @@
 package pazzo
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // contextKey is that of the fields that keys work on: a session's, or those of a
 // transaction on it.
@@ -9,7 +12,21 @@ type contextKey struct{}
 // NewContext returns a context that carries s, for keys and FromContext.
 // Manager.Handler has done so for its requests.
 func NewContext(ctx context.Context, s *Session) context.Context {
-	return context.WithValue(ctx, contextKey{}, fields(s))
+	return &fieldsContext{ctx, s}
+}
+
+// fieldsContext is a context that carries what keys work on: smaller than one of
+// context.WithValue, and found without comparing.
+type fieldsContext struct {
+	context.Context
+	fields fields
+}
+
+func (c *fieldsContext) Value(key any) any {
+	if key == (contextKey{}) {
+		return c.fields
+	}
+	return c.Context.Value(key)
 }
 
 // FromContext returns the session that ctx carries, or nil, whose methods give
@@ -22,6 +39,11 @@ func FromContext(ctx context.Context) *Session {
 		return f.session
 	}
 	return nil
+}
+
+// Format prints nothing of the session's tokens, whatever the verb.
+func (c *fieldsContext) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "%v with a session", c.Context)
 }
 
 // fieldsOf returns what keys are to work on.

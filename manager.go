@@ -75,8 +75,7 @@ func (m *Manager) Acquire(text string) (*Session, error) {
 	if !ok {
 		return nil, ErrToken
 	}
-	s.candidates = s.tokens[:1]
-	s.tokens[0] = candidate{token: t, old: old}
+	s.candidates = append(s.first[:0], candidate{token: t, old: old})
 	s.response.cookie = cookie{action: keep, token: t}
 	return s, nil
 }
@@ -86,24 +85,31 @@ func (m *Manager) acquire(r *http.Request) *Session {
 	s := &Session{manager: m}
 	s.response.ctx = r.Context()
 	s.request.read(r)
-	s.candidates = s.tokens[:m.candidates(r, &s.tokens)]
+	s.candidates = m.candidates(r, s.first[:0])
 	return s
 }
 
 // apply sends a batch to the store and tells the observer.
-func (m *Manager) apply(ctx context.Context, name string, h record.Handle, b *record.Batch) (record.Reply, error) {
+func (m *Manager) apply(ctx context.Context, name string, h record.Handle, b *record.Batch) (reply record.Reply, err error) {
+	err = m.applyInto(ctx, name, h, b, &reply)
+	return reply, err
+}
+
+// applyInto is apply that fills in a reply, which is large to copy about.
+func (m *Manager) applyInto(ctx context.Context, name string, h record.Handle, b *record.Batch, reply *record.Reply) (err error) {
 	b.Limits = m.options.Limits
 	if err := b.Check(); err != nil {
-		return record.Reply{}, err
+		return err
 	}
 	observe := m.options.Observer.Operation
 	if observe == nil {
-		return m.store.Apply(ctx, h, b)
+		*reply, err = m.store.Apply(ctx, h, b)
+		return err
 	}
 	start := time.Now()
-	reply, err := m.store.Apply(ctx, h, b)
+	*reply, err = m.store.Apply(ctx, h, b)
 	observe(ctx, m.operation(name, start, reply.Status.String(), reply.Cached, err))
-	return reply, err
+	return err
 }
 
 // applyIndex sends a step to the store and tells the observer.

@@ -26,22 +26,21 @@ func (q *request) read(r *http.Request) {
 // one of the many that a page sends.
 func (q *request) mayBeFirst() bool { return q.detached || q.navigation || q.silent }
 
-// candidates puts the tokens of ours that came with r into list, in the order of
-// the cookies, and returns how many there are. Forged ones cost a mac and are not
-// counted; the store never hears of them.
-func (m *Manager) candidates(r *http.Request, list *[maxCandidates]candidate) (n int) {
+// candidates appends the tokens of ours that came with r to list, in the order of
+// the cookies. Forged ones cost a mac and are not counted; the store never hears of
+// them.
+func (m *Manager) candidates(r *http.Request, list []candidate) []candidate {
 	for _, line := range r.Header["Cookie"] {
 		for value := range cookieValues(line, m.options.Cookie.Name) {
 			t, old, ok := m.keys.open(value)
 			c := candidate{token: t, old: old}
-			if !ok || slices.Contains(list[:n], c) {
+			if !ok || slices.Contains(list, c) {
 				continue
 			}
-			list[n] = c
-			if n++; n == maxCandidates {
-				return n
+			if list = append(list, c); len(list) == maxCandidates {
+				return list
 			}
 		}
 	}
-	return n
+	return list
 }

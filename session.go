@@ -22,14 +22,14 @@ type Session struct {
 	// opening is held while a token is tried, a record made or a user logged in,
 	// so that a request makes at most one session.
 	opening    sync.Mutex
-	tokens     [maxCandidates]candidate
-	candidates []candidate // not yet tried
+	first      [1]candidate // room for the usual one
+	candidates []candidate  // not yet tried
 
 	mu       sync.Mutex // guards what follows
 	state    state
-	current  token   // if live: the generation that this request holds
-	refusal  refusal // if superseded or ended
 	isNew    bool
+	current  token     // if live: the generation that this request holds
+	refusal  refusal   // if superseded or ended
 	snapshot *snapshot // in Snapshot mode, if loaded
 	writes   uint64    // in Snapshot mode: of this request
 }
@@ -114,7 +114,7 @@ func (s *Session) do(ctx context.Context, c *call) error {
 func (s *Session) openFirst(ctx context.Context, c *call) (done bool, err error) {
 	s.opening.Lock()
 	defer s.opening.Unlock()
-	if _, _, isLive := s.held(); isLive {
+	if s.isLive() {
 		return false, nil
 	}
 	return true, s.open(ctx, c)
@@ -133,11 +133,10 @@ func (s *Session) doAlone(ctx context.Context, c *call) error {
 // none, or if it is open no longer. A refusal is judged under the lock opening,
 // if given: a renewal by this request may be under way.
 func (s *Session) doHeld(ctx context.Context, c *call, opening *sync.Mutex) (done bool, err error) {
-	handle, access, isLive := s.held()
+	handle, isLive := s.hold(&c.batch)
 	if !isLive {
 		return false, nil
 	}
-	c.batch.Access = access
 	if err := s.exchange(ctx, handle, c); err != nil {
 		return true, err
 	}
@@ -151,20 +150,37 @@ func (s *Session) doHeld(ctx context.Context, c *call, opening *sync.Mutex) (don
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == live && s.current.handle == handle && s.current.generation == access.Generation {
+	if s.state == live && s.current.handle == handle && s.current.generation == c.batch.Access.Generation {
 		s.refuse(ctx, handle, &c.reply)
 	}
 	return false, nil
 }
 
 // exchange sends a batch and takes its answer.
-func (s *Session) exchange(ctx context.Context, h record.Handle, c *call) (err error) {
+func (s *Session) exchange(ctx context.Context, h record.Handle, c *call) error {
 	name := "write"
 	if c.batch.ReadOnly() {
 		name = "read"
 	}
-	c.reply, err = s.manager.apply(ctx, name, h, &c.batch)
-	return err
+	return s.manager.applyInto(ctx, name, h, &c.batch, &c.reply)
+}
+
+// isLive reports whether the session is open.
+func (s *Session) isLive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == live
+}
+
+// hold gives a batch the access of a session that is open.
+func (s *Session) hold(b *record.Batch) (h record.Handle, isLive bool) {
+	s.mu.Lock()
+	if s.state == live {
+		h, isLive = s.current.handle, true
+		b.Access.Mode, b.Access.Generation, b.Access.Secret = record.Held, s.current.generation, s.current.secret
+	}
+	s.mu.Unlock()
+	return h, isLive
 }
 
 // held returns the access of a session that is open.

@@ -33,7 +33,7 @@ func Atomically(ctx context.Context, f func(ctx context.Context) error) error {
 	}
 	return s.retry(ctx, "", func() (conflict bool, err error) {
 		t := &transaction{session: s, now: make(map[string]entry), read: make(map[string]entry)}
-		if err := f(context.WithValue(ctx, contextKey{}, t)); err != nil {
+		if err := f(&fieldsContext{ctx, t}); err != nil {
 			return false, err
 		}
 		return t.commit(ctx)
@@ -69,7 +69,7 @@ func (s *Session) likelyHandle() (record.Handle, bool) {
 	if h, _, isLive := s.held(); isLive {
 		return h, true
 	}
-	return s.tokens[0].handle, s.tokens[0] != candidate{}
+	return s.first[0].handle, s.first[0] != candidate{}
 }
 
 // pause waits a random time of up to 2^n·100 µs, at most 20 ms.

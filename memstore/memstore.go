@@ -93,11 +93,26 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 	if err := ctx.Err(); err != nil {
 		return record.Reply{}, fmt.Errorf("%w: %w", record.ErrUnavailable, err)
 	}
+	var text string
+	var now int64
+	reads := seldomWrites(b)
+	if reads {
+		var err error
+		if now, text, err = s.load(h); err != nil {
+			return record.Reply{}, err
+		}
+		if reply, _, ok := record.Splice(nil, text, b, now); ok {
+			return reply, nil
+		}
+	}
 	work := s.scratch.Get().(*scratch)
 	defer s.release(work)
-	if seldomWrites(b) {
-		if reply, done, err := s.read(h, b, work); done || err != nil {
-			return reply, err
+	if reads {
+		if err := work.record.Decode(text); err != nil {
+			return record.Reply{}, err
+		}
+		if reply, changed := work.record.Apply(b, now); !changed {
+			return reply, nil
 		}
 	}
 	reply, err := s.write(h, b, work)
@@ -120,25 +135,21 @@ func seldomWrites(b *record.Batch) bool {
 	return true
 }
 
-// read applies a batch outside the lock, which stands if it changes nothing: the
-// batch then took effect when its text was taken. The time is taken before the
-// text; after it, the session could have been touched in between and yet be
-// found expired.
-func (s *Store) read(h record.Handle, b *record.Batch, work *scratch) (reply record.Reply, done bool, err error) {
-	now := s.now()
+// load returns a record's encoding, for a batch that seldom writes. It is applied
+// outside the lock, and stands if it changes nothing: it then took effect when its
+// text was taken. The time is taken before the text; after it, the session could
+// have been touched in between and yet be found expired.
+func (s *Store) load(h record.Handle) (now int64, text string, err error) {
+	now = s.now()
 	shard := s.sessions.shard(h[0])
 	shard.mu.Lock()
-	text := shard.text(shard.find(h))
+	text = shard.text(shard.find(h))
 	closed := s.closed.Load()
 	shard.mu.Unlock()
 	if closed {
-		return record.Reply{}, false, errClosed()
+		err = errClosed()
 	}
-	if err := work.record.Decode(text); err != nil {
-		return record.Reply{}, false, err
-	}
-	reply, changed := work.record.Apply(b, now)
-	return reply, !changed, nil
+	return now, text, err
 }
 
 // write applies a batch under the lock of its shard.
@@ -151,8 +162,16 @@ func (s *Store) write(h record.Handle, b *record.Batch, work *scratch) (record.R
 	}
 	now := s.now()
 	at := shard.find(h)
+	text := shard.text(at)
+	if reply, encoded, ok := record.Splice(work.buf[:0], text, b, now); ok {
+		work.buf = encoded
+		if !shard.keep(&s.shared, at, h, encoded, reply.Meta.Expires(), false) {
+			return record.Reply{}, record.ErrFull
+		}
+		return reply, nil
+	}
 	r := &work.record
-	if err := r.Decode(shard.text(at)); err != nil {
+	if err := r.Decode(text); err != nil {
 		return record.Reply{}, err
 	}
 	reply, changed := r.Apply(b, now)

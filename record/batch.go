@@ -293,7 +293,7 @@ func (b *Batch) Check() error {
 		return fmt.Errorf("%w: unknown access mode %d", ErrBatch, b.Access.Mode)
 	}
 	for i := range b.Conditions {
-		if err := b.Conditions[i].check(limits); err != nil {
+		if err := b.Conditions[i].check(&limits); err != nil {
 			return err
 		}
 	}
@@ -303,7 +303,7 @@ func (b *Batch) Check() error {
 	}
 	for i := range b.Ops {
 		op := &b.Ops[i]
-		if err := op.check(limits); err != nil {
+		if err := op.check(&limits); err != nil {
 			return err
 		}
 		if op.Kind == OpDestroy && len(b.Ops) > 1 {
@@ -365,10 +365,10 @@ func (k OpKind) renews() bool {
 	return k == OpRotate || k == OpRenew || k == OpAuthenticate
 }
 
-func (c *Condition) check(l Limits) error {
+func (c *Condition) check(l *Limits) error {
 	switch c.Kind {
 	case FieldIs, FieldAbsent:
-		return CheckName(c.Name, l)
+		return checkName(c.Name, l.Name)
 	case UserIsOrNone:
 		return checkUser(c.Text)
 	case RevisionIs:
@@ -377,12 +377,12 @@ func (c *Condition) check(l Limits) error {
 	return fmt.Errorf("%w: unknown condition %d", ErrBatch, c.Kind)
 }
 
-func (op *Op) check(l Limits) error {
+func (op *Op) check(l *Limits) error {
 	if op.Kind > lastOp {
 		return fmt.Errorf("%w: unknown operation %d", ErrBatch, op.Kind)
 	}
 	if op.Kind.onField() {
-		if err := CheckName(op.Name, l); err != nil {
+		if err := checkName(op.Name, l.Name); err != nil {
 			return err
 		}
 		if len(op.Text) > l.Value {
@@ -416,12 +416,14 @@ func (op *Op) check(l Limits) error {
 }
 
 // CheckName returns ErrName or ErrTooLarge when name cannot name a field.
-func CheckName(name string, l Limits) error {
+func CheckName(name string, l Limits) error { return checkName(name, l.OrDefault().Name) }
+
+func checkName(name string, limit int) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("%w: it is empty", ErrName)
-	case len(name) > l.OrDefault().Name:
-		return fmt.Errorf("%w: field name of %d bytes, the limit is %d", ErrTooLarge, len(name), l.OrDefault().Name)
+	case len(name) > limit:
+		return fmt.Errorf("%w: field name of %d bytes, the limit is %d", ErrTooLarge, len(name), limit)
 	case name[0] == 0:
 		return fmt.Errorf("%w: %q begins with NUL", ErrName, name)
 	case !utf8.ValidString(name):

@@ -16,6 +16,9 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		var r Record
 		err := r.Decode(s)
+		if _, _, ok := Splice(nil, s, batch(Get("cart")), start); ok && err != nil {
+			t.Fatalf("Splice reads what Decode does not: %v", err)
+		}
 		if justified := (len(s)/2 + 1) * 2; cap(r.Fields) > max(justified, 4) {
 			t.Fatalf("%d fields of %d bytes allocated for %d bytes", cap(r.Fields), unsafe.Sizeof(Field{}), len(s))
 		}

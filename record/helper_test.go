@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -57,6 +58,21 @@ func want(t testing.TB, reply Reply, status Status) {
 
 func text(r *Record) string { return string(r.Append(nil)) }
 
+// checkSplice holds Splice to what Apply has done.
+func checkSplice(t testing.TB, r *Record, spliced Reply, encoded string, reply Reply, changed bool) {
+	t.Helper()
+	if !reflect.DeepEqual(spliced, reply) {
+		t.Fatalf("Splice answers %+v, Apply %+v", spliced, reply)
+	}
+	after := "before"
+	if changed {
+		after += text(r)
+	}
+	if encoded != after {
+		t.Fatalf("Splice gives %q, Apply and Append %q", encoded, after)
+	}
+}
+
 // apply applies a batch that must pass Check, and holds Apply to what it promises
 // of every batch.
 func apply(t testing.TB, r *Record, b *Batch, now int64) Reply {
@@ -70,7 +86,11 @@ func apply(t testing.TB, r *Record, b *Batch, now int64) Reply {
 			t.Fatal(err)
 		}
 	}
+	spliced, encoded, ok := Splice([]byte("before"), text(r), b, now)
 	reply, changed := r.Apply(b, now)
+	if ok {
+		checkSplice(t, r, spliced, string(encoded), reply, changed)
+	}
 	checkChange(t, &before, r, b, reply, changed, now)
 	checkRecord(t, r)
 	checkLimits(t, &before, r, b)

@@ -77,19 +77,27 @@ func (p *plan) check(op *Op, reply *Reply, at int) Status {
 
 func (p *plan) add(op *Op, value *Value) Status {
 	old, found := p.get(op.Name)
-	n := int64(0)
+	text, status := sum(old, found, op.Int)
+	if status != OK {
+		return status
+	}
+	value.Text, value.Found = text, found
+	return p.put(op.Name, old, text, found)
+}
+
+// sum adds n to the integer that a field holds, 0 if there is none.
+func sum(old string, found bool, n int64) (text string, status Status) {
+	before := int64(0)
 	if found {
 		var ok bool
-		if n, ok = ParseInt(old); !ok {
-			return NotInteger
+		if before, ok = ParseInt(old); !ok {
+			return "", NotInteger
 		}
 	}
-	sum := n + op.Int
-	if !inRange(n) || !inRange(op.Int) || !inRange(sum) {
-		return OutOfRange
+	if !inRange(before) || !inRange(n) || !inRange(before+n) {
+		return "", OutOfRange
 	}
-	value.Text, value.Found = formatInt(sum), found
-	return p.put(op.Name, old, value.Text, found)
+	return formatInt(before + n), OK
 }
 
 func (p *plan) append(op *Op) Status {
