@@ -42,12 +42,7 @@ func (s *Store) run(ctx context.Context, sc *protocol.Script, key string, args [
 		} else {
 			cmd = client.B().Eval().Script(sc.Source).Numkeys(1).Key(key).Arg(args...).Build()
 		}
-		var result rueidis.RedisResult
-		if writes {
-			result = client.Do(ctx, cmd)
-		} else {
-			result = s.ofPrimary(ctx, client, cmd)
-		}
+		result := s.send(ctx, client, cmd, writes)
 		client.users.Done()
 		err = result.Error()
 		if err == nil {
@@ -66,6 +61,43 @@ func (s *Store) run(ctx context.Context, sc *protocol.Script, key string, args [
 			return "", err
 		}
 	}
+}
+
+// send makes one attempt. While a client connects anew it keeps its callers waiting,
+// whatever their context says. So once contact is lost, and until there is an answer
+// again, an attempt gets a goroutine, which is left behind when ctx ends: for at most
+// the time that connecting may take, the store's timeout.
+func (s *Store) send(ctx context.Context, client *connection, cmd rueidis.Completed, writes bool) rueidis.RedisResult {
+	if !s.lost.Load() {
+		return s.exchange(ctx, client, cmd, writes)
+	}
+	answer := make(chan rueidis.RedisResult, 1)
+	aside, cancel := context.WithCancel(context.Background()) // for ctx is reused after the call
+	defer cancel()
+	client.users.Add(1)
+	go func() {
+		defer client.users.Done()
+		answer <- s.exchange(aside, client, cmd, writes)
+	}()
+	select {
+	case result := <-answer:
+		return result
+	case <-ctx.Done():
+		return rueidis.NewErrorResult(ctx.Err())
+	}
+}
+
+// exchange sends a command, takes its answer, and notes whether there was one.
+func (s *Store) exchange(ctx context.Context, client *connection, cmd rueidis.Completed, writes bool) (result rueidis.RedisResult) {
+	if writes {
+		result = client.Do(ctx, cmd)
+	} else {
+		result = s.ofPrimary(ctx, client, cmd)
+	}
+	if lost := result.NonRedisError() != nil; lost != s.lost.Load() {
+		s.lost.Store(lost)
+	}
+	return result
 }
 
 // primaryCheck is how often reads make sure that they talk to a primary. A server
@@ -102,7 +134,7 @@ func (s *Store) query(ctx context.Context, build command) (rueidis.RedisResult, 
 		if err != nil {
 			return rueidis.RedisResult{}, err
 		}
-		result := s.ofPrimary(ctx, client, build(client))
+		result := s.send(ctx, client, build(client), false)
 		client.users.Done()
 		err = result.Error()
 		if err == nil {

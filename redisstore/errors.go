@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -63,10 +64,17 @@ func judge(ctx context.Context, err error) verdict {
 		return refused
 	case errors.Is(err, rueidis.ErrNoSlot), errors.Is(err, rueidis.ErrNoAddr):
 		return retryable
-	case isContext(err) && ctx.Err() == nil:
+	case isContext(err) && !over(ctx):
 		return retryable // somebody else's context ended while we waited for his connection
 	}
 	return unknown
+}
+
+// over reports whether ctx has ended. rueidis may end a call at its deadline a moment
+// before the context does.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 func judgeReply(text string) verdict {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,6 +90,42 @@ func TestFrozenServer(t *testing.T) {
 		if !errors.Is(err, record.ErrOutcomeUnknown) && !errors.Is(err, record.ErrUnavailable) {
 			t.Errorf("write: %v", err)
 		}
+	}
+	if err := server.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	resumes(t, x, 5*time.Second)
+}
+
+// TestFrozenServerUnderLoad shows that the timeout holds for each of many calls, those
+// that find rueidis connecting anew included.
+func TestFrozenServerUnderLoad(t *testing.T) {
+	const timeout, tolerance = time.Second, 500 * time.Millisecond
+	server := redistest.Start(t)
+	x := create(t, open(t, server.URL(), timeout), record.Set("a", "1"))
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	var longest atomic.Int64
+	var callers sync.WaitGroup
+	end := time.Now().Add(5 * timeout)
+	for i := range 50 {
+		callers.Go(func() {
+			for time.Sleep(time.Duration(i) * timeout / 50); time.Now().Before(end); {
+				ops := []record.Op{record.Set("a", "2"), record.Get("a")}[i%2 : i%2+1]
+				start := time.Now()
+				if _, err := x.apply(ops...); err == nil {
+					t.Error("a frozen server answered")
+				}
+				if took := int64(time.Since(start)); took > longest.Load() {
+					longest.Store(took)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if took := time.Duration(longest.Load()); took > timeout+tolerance {
+		t.Errorf("a call took %v, the timeout is %v", took, timeout)
 	}
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)

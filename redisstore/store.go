@@ -27,9 +27,7 @@ type Options struct {
 	// Prefix begins every key. It ends in ":" and has no braces. Default "pazzo:".
 	Prefix string
 	// Timeout bounds every call, attempts and waits included. A shorter deadline
-	// of the call's context holds as well. While a connection to a server that has
-	// frozen is being replaced, a call may take twice as long. Default 1 s, from
-	// 1 ms.
+	// of the call's context holds as well. Default 1 s, from 1 ms.
 	Timeout time.Duration
 	// TLS is the configuration for rediss:// and the like; nil verifies the server
 	// by the system's roots.
@@ -43,6 +41,7 @@ type Store struct {
 	timeout time.Duration
 	shared  sharedTimeout
 	offset  atomic.Int64 // the server's clock minus ours, ms
+	lost    atomic.Bool  // the last attempt that ended had no answer
 
 	opened       time.Time
 	primaryUntil atomic.Int64 // until when, from opened, a read need not check, ns

@@ -82,3 +82,19 @@ func TestBoundTimesOut(t *testing.T) {
 		}
 	}
 }
+
+// lateContext has a deadline that its timer has not noticed yet.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Microsecond), true }
+
+// TestOwnDeadlineIsNoProof shows that a call which its own deadline ended counts as
+// sent, also in the moment before its context has ended.
+func TestOwnDeadlineIsNoProof(t *testing.T) {
+	if v := judge(lateContext{context.Background()}, context.DeadlineExceeded); v != unknown {
+		t.Errorf("verdict %d", v)
+	}
+	if v := judge(context.Background(), context.DeadlineExceeded); v != retryable {
+		t.Errorf("somebody else's deadline: verdict %d", v)
+	}
+}
