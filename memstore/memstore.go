@@ -188,12 +188,16 @@ func (s *Store) write(h record.Handle, b *record.Batch, work *scratch) (record.R
 
 // ApplyIndex implements [record.Store].
 func (s *Store) ApplyIndex(ctx context.Context, user string, step *record.IndexStep) (record.IndexReply, error) {
+	return s.ApplyIndexHash(ctx, sha256.Sum256([]byte(user)), step)
+}
+
+// ApplyIndexHash is ApplyIndex for who knows the SHA-256 of the user only.
+func (s *Store) ApplyIndexHash(ctx context.Context, key [sha256.Size]byte, step *record.IndexStep) (record.IndexReply, error) {
 	if err := ctx.Err(); err != nil {
 		return record.IndexReply{}, fmt.Errorf("%w: %w", record.ErrUnavailable, err)
 	}
 	work := s.scratch.Get().(*scratch)
 	defer s.release(work)
-	key := sha256.Sum256([]byte(user))
 	reply, err := s.writeIndex(key, step, work)
 	if err == record.ErrFull {
 		s.makeRoom()

@@ -48,7 +48,9 @@ end
 
 -- Read the record: its meta data and the fields that the batch names.
 local v
-if names <= 1000 then
+if names == 1 then
+  v = call('HMGET', key, '\0m', '\0r', argv[2])
+elseif names <= 1000 then
   v = call('HMGET', key, '\0m', '\0r', unpack(argv, 2, names + 1))
 else
   v = call('HMGET', key, '\0m', '\0r')
@@ -81,17 +83,9 @@ elseif r then
   status = 255
 end
 
--- The server's clock. The key goes when its record ends, so PTTL tells it, at half
--- the cost of TIME.
-local now
-local left = ends and call('PTTL', key) or 0
-if left > 0 and left < ends then
-  now = ends - left
-else
-  local clock = call('TIME')
-  now = clock[1] * 1000 + clock[2] / 1000
-  now = now - now % 1
-end
+local clock = call('TIME')
+local now = clock[1] * 1000 + clock[2] / 1000
+now = now - now % 1
 local live, stale
 if ends then
   if now >= ends then

@@ -82,7 +82,7 @@ func golden(t *testing.T, file string, vectors any) {
 }
 
 // load reads a file of vectors as another language would, knowing all members.
-func load[T any](t *testing.T, file string) (v T) {
+func load[T any](t testing.TB, file string) (v T) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -30,7 +30,7 @@ func ParseReply(answer string, h record.Handle, b *record.Batch) (reply record.R
 	at := int(uint32At(answer, 17))
 	switch answer[16] {
 	case statusLayout:
-		return reply, fmt.Errorf("%w %d: this version knows layout %d", record.ErrLayout, at, record.Layout)
+		return reply, record.LayoutError{Met: byte(at)}
 	case statusCorrupt:
 		return reply, fmt.Errorf("%w: session %s", record.ErrCorrupt, h)
 	}

@@ -19,6 +19,16 @@ const MetaSize = 62
 // this version does not know. It is left as it is: upgrade this program.
 var ErrLayout = errors.New("record: unknown layout")
 
+// LayoutError is the ErrLayout that tells which layout was met.
+type LayoutError struct{ Met byte }
+
+func (e LayoutError) Error() string {
+	return fmt.Sprintf("%v %d: this version knows layout %d", ErrLayout, e.Met, Layout)
+}
+
+// Is reports whether target is ErrLayout.
+func (e LayoutError) Is(target error) bool { return target == ErrLayout }
+
 // ErrCorrupt is returned when stored bytes are not a record or an index.
 var ErrCorrupt = errors.New("record: corrupt data")
 
@@ -133,7 +143,7 @@ func checkLayout(s string) error {
 		return fmt.Errorf("%w: no data", ErrCorrupt)
 	}
 	if s[0] != Layout {
-		return fmt.Errorf("%w %d: this version knows layout %d", ErrLayout, s[0], Layout)
+		return LayoutError{s[0]}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,7 +180,10 @@ func (o *holder) dial(_ context.Context, address string, dialer *net.Dialer, con
 // the context of the call that happens to need the connection first, since others
 // wait for it too.
 func connect(address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	if config == nil {
+	switch {
+	case strings.HasPrefix(address, "/"): // the path of a socket
+		return dialer.Dial("unix", address)
+	case config == nil:
 		return dialer.Dial("tcp", address)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), dialer.Timeout)

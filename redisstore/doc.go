@@ -35,7 +35,7 @@
 // A user with few rights suffices:
 //
 //	+evalsha +eval +script|load +hmget +hgetall +hget +hset +hdel +hlen +hkeys
-//	+hexists +del +pexpireat +pttl +time ~<prefix>*
+//	+hexists +del +pexpireat +time ~<prefix>*
 //
 // with +hello +ping +client, which connecting takes; +select for a database other
 // than 0, +cluster for Cluster, and +info or +config|get so that [Store.Traits]

@@ -55,8 +55,11 @@ var _ record.Store = (*Store)(nil)
 //	redis://[user:password@]host[:port][/db]
 //	redis+sentinel://[user:password@]host[:port],…/name[/db]
 //	redis+cluster://[user:password@]host[:port],…
+//	pazzo://[user:password@]host[:port][/db]      an agent
+//	unix://[user:password@]/path                  an agent's Unix socket, or Redis'
 //
-// and rediss, rediss+sentinel, rediss+cluster for the same over TLS. Parameters:
+// and rediss, rediss+sentinel, rediss+cluster, pazzos for the same over TLS. A user
+// without a name is the default one: “:password@”. Parameters:
 //
 //	prefix             Options.Prefix
 //	timeout            Options.Timeout, such as 500ms

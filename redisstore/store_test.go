@@ -194,7 +194,7 @@ func TestMemoryRefusalIsAllOrNothing(t *testing.T) {
 
 // The permissions that the package's comment asks for.
 var permissions = strings.Fields(`+evalsha +eval +script|load +hmget +hgetall +hget +hset +hdel +hlen +hkeys
-	+hexists +del +pexpireat +pttl +time +hello +ping +client +select`)
+	+hexists +del +pexpireat +time +hello +ping +client +select`)
 
 func TestFewPermissionsSuffice(t *testing.T) {
 	server := redistest.Start(t)

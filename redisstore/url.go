@@ -29,14 +29,30 @@ type config struct {
 // target is the URL in parts.
 type target struct {
 	secure bool
-	kind   string // "", "sentinel" or "cluster"
+	kind   string // "", "sentinel", "cluster", "agent" or "socket"
 	user   *url.Userinfo
 	hosts  []string
 	path   []string
 	query  url.Values
 }
 
-const schemes = "redis, rediss, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster"
+// forms are the schemes.
+var forms = map[string]target{
+	"redis":           {},
+	"rediss":          {secure: true},
+	"redis+sentinel":  {kind: "sentinel"},
+	"rediss+sentinel": {kind: "sentinel", secure: true},
+	"redis+cluster":   {kind: "cluster"},
+	"rediss+cluster":  {kind: "cluster", secure: true},
+	"pazzo":           {kind: "agent"},
+	"pazzos":          {kind: "agent", secure: true},
+	"unix":            {kind: "socket"},
+}
+
+const schemes = "redis, rediss, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster, unix, pazzo, pazzos"
+
+// ports are those that need not be written.
+var ports = map[string]string{"": "6379", "cluster": "6379", "sentinel": "26379", "agent": "7379"}
 
 // parse reads a store URL. Its errors never contain the URL itself, which may
 // hold a password.
@@ -64,9 +80,8 @@ func parse(raw string, opts *Options) (config, error) {
 // split takes a URL apart. It does not use url.Parse, which knows one host only.
 func split(raw string) (t target, err error) {
 	scheme, rest, found := strings.Cut(raw, "://")
-	base, kind, grouped := strings.Cut(scheme, "+")
-	t.secure, t.kind = base == "rediss", kind
-	if !found || base != "redis" && base != "rediss" || grouped && kind != "sentinel" && kind != "cluster" {
+	t, known := forms[scheme]
+	if !found || !known {
 		return t, fmt.Errorf("%w: the scheme must be one of %s", ErrURL, schemes)
 	}
 	if strings.Contains(rest, "#") {
@@ -83,15 +98,24 @@ func split(raw string) (t target, err error) {
 		}
 		authority = authority[at+1:]
 	}
+	if t.kind == "socket" {
+		return t, t.socket(authority, path)
+	}
 	if path = strings.Trim(path, "/"); path != "" {
 		t.path = strings.Split(path, "/")
 	}
-	port := "6379"
-	if t.kind == "sentinel" {
-		port = "26379"
-	}
-	t.hosts, err = hosts(authority, port)
+	t.hosts, err = hosts(authority, ports[t.kind])
 	return t, err
+}
+
+// socket reads the path of a Unix socket: unix:///path, or unix://user:password@/path.
+func (t *target) socket(authority, path string) error {
+	path, err := url.PathUnescape(path)
+	if err != nil || authority != "" || path == "" {
+		return fmt.Errorf("%w: a socket's URL is unix:///path, with user:password@ before the path perhaps", ErrURL)
+	}
+	t.hosts = []string{"/" + path}
+	return nil
 }
 
 func userinfo(text string) (*url.Userinfo, error) {
@@ -208,6 +232,10 @@ func (c *config) connect(t *target, config *tls.Config) error {
 	}
 	if len(t.hosts) > 1 {
 		return fmt.Errorf("%w: several hosts; they need redis+sentinel or redis+cluster", ErrURL)
+	}
+	if t.kind == "socket" {
+		o.ForceSingleClient = true
+		return nil
 	}
 	o.ForceSingleClient = true
 	return c.database(t.path)

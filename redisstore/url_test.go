@@ -29,6 +29,20 @@ func TestParse(t *testing.T) {
 		"rediss+cluster://h1:1,h2:2": func(c config) bool {
 			return len(c.client.InitAddress) == 2 && !c.client.ForceSingleClient && c.client.TLSConfig != nil
 		},
+		"unix:///run/pazzo/agent.sock?prefix=a:": func(c config) bool {
+			return c.client.InitAddress[0] == "/run/pazzo/agent.sock" && c.client.ForceSingleClient && c.prefix == "a:" &&
+				c.client.Username == "" && c.client.TLSConfig == nil
+		},
+		"unix://ann:p%40ss@/a%3fb": func(c config) bool {
+			return c.client.InitAddress[0] == "/a?b" && c.client.Username == "ann" && c.client.Password == "p@ss"
+		},
+		"pazzo://:pw@h/15": func(c config) bool {
+			return c.client.InitAddress[0] == "h:7379" && c.client.ForceSingleClient && c.client.Password == "pw" &&
+				c.client.SelectDB == 15 && c.client.TLSConfig == nil
+		},
+		"pazzos://h:1": func(c config) bool {
+			return c.client.InitAddress[0] == "h:1" && c.client.TLSConfig != nil
+		},
 	} {
 		if c, err := parse(raw, nil); err != nil || !check(c) {
 			t.Errorf("%s: %+v, %v", raw, c, err)
@@ -41,6 +55,12 @@ func TestParseErrorsNameTheFault(t *testing.T) {
 		"":                                      "scheme",
 		"http://x":                              "scheme",
 		"redis+sentinels://x/y":                 "scheme",
+		"pazzo+cluster://x":                     "scheme",
+		"unix:/path":                            "scheme",
+		"unix://":                               "unix:///path",
+		"unix://host/path":                      "unix:///path",
+		"unix:///p?ca=/x":                       `"ca"`,
+		"pazzo://a,b":                           "several",
 		"redis://":                              "host",
 		"redis://h:0":                           "port",
 		"redis://h:99999":                       "port",

@@ -24,6 +24,8 @@ var ErrURL = errors.New("stores: invalid store URL")
 //	memory:                       in this process; ?max=BYTES caps it (memstore.Options)
 //	redis://host:port/db          and rediss, redis+sentinel, rediss+sentinel,
 //	                              redis+cluster, rediss+cluster; see redisstore.Open
+//	unix:///path                  an agent at its socket
+//	pazzo://host:port             an agent over TCP, and pazzos over TLS
 //
 // ctx bounds the connecting. An error for an invalid URL names what is wrong and
 // what is allowed, but no password; an unreachable server is
@@ -36,14 +38,14 @@ func Open(ctx context.Context, rawURL string) (record.Store, error) {
 	switch scheme {
 	case "memory":
 		return openMemory(rest)
-	case "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
+	case "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster", "unix", "pazzo", "pazzos":
 		store, err := redisstore.Open(ctx, rawURL, nil)
 		if err != nil {
 			return nil, err // not a nil *Store in the interface
 		}
 		return store, nil
 	}
-	return nil, fmt.Errorf("%w: the scheme must be memory, redis, rediss, or redis or rediss with +sentinel or +cluster", ErrURL)
+	return nil, fmt.Errorf("%w: the scheme must be memory, redis, rediss, redis or rediss with +sentinel or +cluster, unix, pazzo or pazzos", ErrURL)
 }
 
 func openMemory(rest string) (record.Store, error) {

@@ -41,6 +41,10 @@ func TestOpenErrors(t *testing.T) {
 		"memory:here":                     ErrURL,
 		"redis://u:TOPSECRET@h?a=b":       redisstore.ErrURL,
 		"redis://u:TOPSECRET@127.0.0.1:1": record.ErrUnavailable,
+		"unix://u:TOPSECRET@host/socket":  redisstore.ErrURL,
+		"unix://u:TOPSECRET@/no/such":     record.ErrUnavailable,
+		"pazzo://u:TOPSECRET@127.0.0.1:1": record.ErrUnavailable,
+		"pazzos://u:TOPSECRET@h?ca=/none": redisstore.ErrURL,
 	} {
 		store, err := Open(context.Background(), url)
 		if !errors.Is(err, want) || store != nil || strings.Contains(err.Error(), "TOPSECRET") {
