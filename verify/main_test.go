@@ -25,5 +25,9 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m) // a goroutine that outlives the tests fails them
+	// A goroutine that outlives the tests fails them.
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(agentFolder)
+		os.Exit(code)
+	}))
 }

@@ -1,5 +1,6 @@
-// Command pazzo has what goes with package pazzo: a demo of what concurrent
-// requests do to a session, and a maker of secret keys. `pazzo help` says more.
+// Command pazzo has what goes with package pazzo: an agent that serves sessions to
+// other languages, a demo of what concurrent requests do to a session, and a maker
+// of secret keys. `pazzo help` says more.
 package main
 
 import (
@@ -47,6 +48,7 @@ type command struct {
 // commands returns all of them, in the order of the help.
 func commands() []command {
 	return []command{
+		{"agent", "[-store URL] [-socket path] [-listen host:port] [-config file] …", "serve sessions to programs in any language, over the protocol of Redis", agentCommand},
 		{"demo", "[-addr host:port] [-store URL]", "serve a page that shows what concurrent requests do to a session", demoCommand},
 		{"secret", "", "print a fresh secret key", secretCommand},
 		{"version", "", "print the version", versionCommand},

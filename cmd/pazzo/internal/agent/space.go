@@ -1,0 +1,141 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	neturl "net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pazzo-sessions/pazzo/memstore"
+	"github.com/pazzo-sessions/pazzo/protocol"
+	"github.com/pazzo-sessions/pazzo/record"
+	"github.com/pazzo-sessions/pazzo/stores"
+)
+
+// space is the keys of one prefix in one database, and the store that has them.
+type space struct {
+	spaceName
+	store record.Store
+	index hashIndex // nil if there is a relay
+	relay relay     // nil unless the store's server runs the scripts itself
+	// memory is the store if it is the one in memory, else nil.
+	memory *memstore.Store
+}
+
+// spaceName tells spaces apart.
+type spaceName struct {
+	database int
+	prefix   string
+}
+
+// hashIndex is a store that finds an index by the SHA-256 of its user, which is all
+// that a client sends of it.
+type hashIndex interface {
+	ApplyIndexHash(ctx context.Context, user [sha256.Size]byte, s *record.IndexStep) (record.IndexReply, error)
+}
+
+// relay is a store whose server takes scripts' arguments and plain reads as they
+// are.
+type relay interface {
+	Relay(ctx context.Context, script *protocol.Script, key string, args []string, writes bool) (string, error)
+	RelayFields(ctx context.Context, key string, names []string) ([]record.Value, error)
+	RelayHash(ctx context.Context, key string) (map[string]string, error)
+}
+
+// databases is how many a client can SELECT, as in Redis. Each is a space of its
+// own.
+const databases = 16
+
+// spaces opens stores as they are needed, and closes them. In memory each space is a
+// store of its own, so that nobody reaches a session by its handle alone.
+type spaces struct {
+	url    string
+	memory bool
+
+	mu     sync.Mutex
+	byName map[spaceName]*space
+	closed bool
+}
+
+var (
+	errDatabase = errors.New("DB index is out of range")
+	errClosing  = errors.New("the agent is closing")
+)
+
+func newSpaces(c *Config) *spaces {
+	return &spaces{url: c.Store, memory: c.inMemory(), byName: map[spaceName]*space{}}
+}
+
+// openTimeout bounds the connecting to a store.
+const openTimeout = 10 * time.Second
+
+// get returns a space, which it opens if it is the first to ask. Only memory has
+// other databases than 0: a server's is in the store's URL.
+func (s *spaces) get(ctx context.Context, database int, prefix string) (*space, error) {
+	if database < 0 || database >= databases || database > 0 && !s.memory {
+		return nil, errDatabase
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := spaceName{database, prefix}
+	if one := s.byName[name]; one != nil {
+		return one, nil
+	}
+	if s.closed {
+		return nil, errClosing
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	store, err := stores.Open(ctx, withPrefix(s.url, prefix, s.memory))
+	if err != nil {
+		return nil, err
+	}
+	one := &space{spaceName: name, store: store}
+	one.relay, _ = store.(relay)
+	one.index, _ = store.(hashIndex)
+	one.memory, _ = store.(*memstore.Store)
+	if one.relay == nil && one.index == nil {
+		store.Close()
+		return nil, fmt.Errorf("%w store: an agent cannot use this kind", ErrConfig)
+	}
+	s.byName[name] = one
+	return one, nil
+}
+
+// withPrefix adds the prefix to a store's URL, unless it is one in memory, which has
+// no keys.
+func withPrefix(url, prefix string, memory bool) string {
+	if memory {
+		return url
+	}
+	separator := "?"
+	if strings.Contains(url, "?") {
+		separator = "&"
+	}
+	return url + separator + "prefix=" + neturl.QueryEscape(prefix)
+}
+
+// all returns the open spaces.
+func (s *spaces) all() (list []*space) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.byName {
+		list = append(list, one)
+	}
+	return list
+}
+
+// close closes all stores.
+func (s *spaces) close() (err error) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	for _, one := range s.all() {
+		err = errors.Join(err, one.store.Close())
+	}
+	return err
+}
