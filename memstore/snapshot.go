@@ -3,6 +3,7 @@ package memstore
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -112,9 +113,11 @@ func (s *shard[K]) copyTo(dst []entry[K], now int64) []entry[K] {
 }
 
 // Load adds what Snapshot wrote to the store, but for what has expired since. It
-// reads no further than that. ErrSnapshot is returned for anything else, and
-// record.ErrFull when it passes Options.MaxBytes; what was read until then stays in
-// the store.
+// reads no further than that. Whoever is logged in is listed afterwards, and of users
+// that are blocked there is no session: what was unlisted while the snapshot was
+// written may be in it. ErrSnapshot is returned for anything that Snapshot does not
+// write, and record.ErrFull when it passes Options.MaxBytes; what was read until then
+// stays in the store.
 func (s *Store) Load(r io.Reader) error {
 	in := &snapshotReader{r: r, sum: sha256.New()}
 	head := in.read(len(snapshotMagic) + 1)
@@ -130,7 +133,10 @@ func (s *Store) Load(r io.Reader) error {
 	for in.err == nil {
 		kind := in.read(1)
 		if in.err == nil && kind[0] == kindEnd {
-			return in.end(entries)
+			if err := in.end(entries); err != nil {
+				return err
+			}
+			return s.relist()
 		}
 		if in.err == nil {
 			in.err = s.loadEntry(in, kind[0])
@@ -193,6 +199,44 @@ func loadText[K comparable](t *table[K], s *Store, first byte, key K, text []byt
 		return record.ErrFull
 	}
 	return nil
+}
+
+// relist lists every session of a user, or ends it if the user is blocked or the
+// session is over the cap.
+func (s *Store) relist() error {
+	var copied []entry[record.Handle]
+	var r record.Record
+	for i := range s.sessions.shards {
+		now := s.now()
+		copied = s.sessions.shards[i].copyTo(copied[:0], now)
+		for j := range copied {
+			if err := r.Decode(copied[j].text); err != nil {
+				return err
+			}
+			if !r.Meta.HasUser {
+				continue
+			}
+			if err := s.relistOne(copied[j].key, &r, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endedFor is how long a session that relist has ended leaves a tombstone, in ms.
+const endedFor = 60_000
+
+func (s *Store) relistOne(h record.Handle, r *record.Record, now int64) error {
+	left := min(max(r.Meta.Deadline-now, 1), record.MaxTimeout)
+	step := record.IndexStep{Kind: record.Refresh, Handle: h, Lifetime: left}
+	reply, err := s.ApplyIndex(context.Background(), r.User, &step)
+	if err != nil || reply.Status == record.IndexOK {
+		return err
+	}
+	end := record.Batch{Ops: []record.Op{record.Destroy(record.Revoked, endedFor)}}
+	_, err = s.Apply(context.Background(), h, &end)
+	return err
 }
 
 // snapshotReader reads until the first error. What it returns is good until the

@@ -113,6 +113,40 @@ func TestSnapshotsHoldEverything(t *testing.T) {
 	}
 }
 
+// A session that was unlisted while the snapshot was written is listed again, or
+// ended where there must be none.
+func TestLoadListsWhoIsLoggedIn(t *testing.T) {
+	s := newStore(t, nil)
+	login := func(user string) record.Handle {
+		h := record.NewHandle()
+		put(t, s, h, lasting, record.Authenticate(user, record.NewSecret(), 0))
+		return h
+	}
+	listedNot, blocked, visitor := login("ann"), login("bob"), record.NewHandle()
+	put(t, s, visitor, lasting)
+	block := record.IndexStep{Kind: record.Block, Duration: 3_600_000}
+	if _, err := s.ApplyIndex(context.Background(), "bob", &block); err != nil {
+		t.Fatal(err)
+	}
+	loaded := newStore(t, nil)
+	if err := loaded.Load(bytes.NewReader(snapshot(t, s))); err != nil {
+		t.Fatal(err)
+	}
+	ann := listed(t, loaded, "ann")
+	if len(ann.Entries) != 1 || ann.Entries[0].Handle != listedNot || ann.Entries[0].State != record.Active {
+		t.Errorf("ann: %+v", ann)
+	}
+	if reply := look(t, loaded, listedNot); reply.Status != record.OK {
+		t.Errorf("ann's session: %s", reply.Status)
+	}
+	if reply := look(t, loaded, blocked); reply.Status != record.Ended || reply.Reason != record.Revoked {
+		t.Errorf("the session of a blocked user: %s", reply.Status)
+	}
+	if reply := look(t, loaded, visitor); reply.Status != record.OK {
+		t.Errorf("a visitor's session: %s", reply.Status)
+	}
+}
+
 // Anything but a whole snapshot is refused, whichever byte is wrong or missing.
 func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	s := newStore(t, nil)
