@@ -22,8 +22,9 @@ import (
 )
 
 // startDemo builds `pazzo demo` with the race detector, starts it on a free port
-// and returns where it is. It must end cleanly with the test.
-func startDemo(t *testing.T) (url string) {
+// and returns where it is. It must end cleanly with the test, and says nothing on its
+// standard error, unless it starts others.
+func startDemo(t *testing.T, args ...string) (url string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "pazzo")
 	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../cmd/pazzo", "-race", "-o", program, ".")
@@ -31,7 +32,8 @@ func startDemo(t *testing.T) (url string) {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
 	var stderr bytes.Buffer
-	demo := exec.Command(program, "demo", "-addr", "127.0.0.1:0")
+	demo := exec.Command(program, append([]string{"demo", "-addr", "127.0.0.1:0"}, args...)...)
+	demo.Dir = ".."
 	demo.Stderr = &stderr
 	stdout, err := demo.StdoutPipe()
 	if err != nil {
@@ -49,11 +51,15 @@ func startDemo(t *testing.T) (url string) {
 		if err := demo.Wait(); err != nil {
 			t.Errorf("the demo has not ended cleanly: %v", err)
 		}
-		if stderr.Len() > 0 {
+		if stderr.Len() > 0 && len(args) == 0 {
 			t.Errorf("the demo says on stderr:\n%s", stderr.String())
 		}
 	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
+	lines := bufio.NewReader(stdout)
+	line, err := lines.ReadString('\n')
+	for err == nil && !strings.Contains(line, "http://") {
+		line, err = lines.ReadString('\n')
+	}
 	if url = regexp.MustCompile(`http://\S+`).FindString(line); url == "" {
 		t.Fatalf("the demo does not say where it is: %q, %v", line, err)
 	}

@@ -57,6 +57,25 @@ func TestDemo(t *testing.T) {
 	t.Run("preferences", func(t *testing.T) { demoPreferences(t, url) })
 }
 
+// TestDemoPython has Django and Flask take part in the storm.
+func TestDemoPython(t *testing.T) {
+	url := startDemo(t, "-python")
+	b := newTab(t) // which is closed before the demo ends
+	b.open(url)
+	if text := eval[string](b, `document.getElementById('apps').textContent`); text != "one on net/http, one on chi, one on Django, one on Flask" {
+		t.Errorf("the page names the apps: %s", text)
+	}
+	b.do(chromedp.SetValue(chromedp.CSS("#total"), "400"), chromedp.SetValue(chromedp.CSS("#once"), "100"))
+	b.click("#run")
+	b.until(`verdict.textContent`)
+	if pazzo := b.side("pazzo"); pazzo.Kept != 400 || pazzo.Acknowledged != 400 || pazzo.Lost != 0 {
+		t.Errorf("Pazzo: %+v", pazzo)
+	}
+	if classic := b.side("classic"); classic.Lost == 0 {
+		t.Errorf("the classic session has lost nothing: %+v", classic)
+	}
+}
+
 // The storm: every number and picture on the page, and what the server measured.
 func demoStorm(t *testing.T, url string) {
 	b := newTab(t)

@@ -16,12 +16,13 @@ import (
 // items are the session's counters: a shopping cart.
 var items = []string{"apples", "bread", "cheese", "dates", "eggs", "figs", "grapes", "honey"}
 
-// app is what both web apps do. They share no more than two programs on one domain
-// would: the store, and the secret key of their Managers.
+// app is what the web apps do. They share no more than programs on one domain would:
+// the store, and the secret key of their Managers.
 type app struct {
 	sessions *pazzo.Manager
 	classic  *classicStore
 	runs     *runs
+	counters counters
 }
 
 // handlers returns what the page's port serves, and what the other ports serve.
@@ -33,11 +34,17 @@ func handlers(store pazzo.Store, secret string, s *site) (page, apps http.Handle
 		if err != nil {
 			return nil, nil, err
 		}
-		both[i] = &app{sessions: sessions, classic: classic, runs: runs}
+		both[i] = &app{sessions: sessions, classic: classic, runs: runs, counters: own{}}
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/mux/", http.StripPrefix("/mux", both[0].onMux()))
 	mux.Handle("/chi/", http.StripPrefix("/chi", both[1].onChi()))
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: maxAtOnce}}
+	for _, peer := range s.peers {
+		one := *both[0]
+		one.counters = through{peer, client}
+		mux.Handle("/"+peer.Name+"/", http.StripPrefix("/"+peer.Name, one.onMux()))
+	}
 	apps = s.guard(mux)
 
 	all := http.NewServeMux()

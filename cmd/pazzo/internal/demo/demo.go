@@ -31,8 +31,9 @@ type Server struct {
 }
 
 // Listen sets a demo up over store, which stays the caller's. addr must be on the
-// loopback; if its port is taken, the next free one is used.
-func Listen(addr string, store pazzo.Store, secret string) (*Server, error) {
+// loopback; if its port is taken, the next free one is used. The peers take part in
+// the storm.
+func Listen(addr string, store pazzo.Store, secret string, peers ...Peer) (*Server, error) {
 	page, err := listen(addr)
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func Listen(addr string, store pazzo.Store, secret string) (*Server, error) {
 		page.Close()
 		return nil, err
 	}
-	s, err := newServer(addr, page, more, store, secret)
+	s, err := newServer(addr, page, more, store, secret, peers)
 	if err != nil {
 		closeAll(append(more, page))
 		return nil, err
@@ -50,7 +51,7 @@ func Listen(addr string, store pazzo.Store, secret string) (*Server, error) {
 	return s, nil
 }
 
-func newServer(addr string, page net.Listener, more []net.Listener, store pazzo.Store, secret string) (*Server, error) {
+func newServer(addr string, page net.Listener, more []net.Listener, store pazzo.Store, secret string, peers []Peer) (*Server, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{page: page, more: more, stop: stop}
 	if _, port, _ := net.SplitHostPort(addr); port != "0" && port != strconv.Itoa(portOf(page)) {
@@ -59,7 +60,7 @@ func newServer(addr string, page net.Listener, more []net.Listener, store pazzo.
 	if traits, err := store.Traits(ctx); err == nil {
 		s.store = traits.Name
 	}
-	pages, apps, err := handlers(store, secret, newSite(page, more))
+	pages, apps, err := handlers(store, secret, newSite(page, more, peers))
 	if err != nil {
 		stop()
 		return nil, err

@@ -16,6 +16,21 @@ var embedded embed.FS
 // follow at once then share it.
 const visits pazzo.Counter = "visits"
 
+// about names an app to the page.
+type about struct {
+	Path  string `json:"path"`
+	Title string `json:"title"`
+}
+
+// apps are those that take part in the storm, the first two in all that the page does.
+func (s *site) apps() []about {
+	list := []about{{"/mux", "net/http"}, {"/chi", "chi"}}
+	for _, peer := range s.peers {
+		list = append(list, about{"/" + peer.Name, peer.Title})
+	}
+	return list
+}
+
 // pageHandler serves the page and what it is made of.
 func (s *site) pageHandler() http.Handler {
 	web, err := fs.Sub(embedded, "web")
@@ -44,6 +59,7 @@ func (s *site) pageHandler() http.Handler {
 			"maxTotal":  maxTotal,
 			"writers":   raceWriters,
 			"items":     items,
+			"apps":      s.apps(),
 		})
 	})
 	mux.HandleFunc("GET /{file}", func(w http.ResponseWriter, r *http.Request) {

@@ -12,10 +12,11 @@ type site struct {
 	port  string   // of the page
 	more  []int    // ports of the apps
 	names []string // hosts by which the loopback address may be called
+	peers []Peer
 }
 
-func newSite(page net.Listener, more []net.Listener) *site {
-	s := &site{port: strconv.Itoa(portOf(page)), names: []string{"localhost"}}
+func newSite(page net.Listener, more []net.Listener, peers []Peer) *site {
+	s := &site{port: strconv.Itoa(portOf(page)), names: []string{"localhost"}, peers: peers}
 	if host, _, err := net.SplitHostPort(page.Addr().String()); err == nil {
 		s.names = append(s.names, host)
 	}

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/pazzo-sessions/pazzo"
 )
 
 // beginStorm empties both carts and begins a run.
@@ -41,16 +39,16 @@ type acknowledged struct {
 // works for a while; then Pazzo adds one, and the classic session is changed and
 // saved.
 func (a *app) storm(w http.ResponseWriter, r *http.Request, run *run) {
-	ctx, item := r.Context(), r.PathValue("item")
+	item := r.PathValue("item")
 	old := a.classic.load(r)
-	if _, err := pazzo.Counter(item).Get(ctx); err != nil {
+	if err := a.counters.get(r, item); err != nil {
 		fail(w, err)
 		return
 	}
 
 	run.work(number(r))
 
-	n, err := pazzo.Counter(item).Add(ctx, 1)
+	n, err := a.counters.add(r, item)
 	if err != nil {
 		fail(w, err)
 		return

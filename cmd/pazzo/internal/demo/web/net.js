@@ -1,4 +1,4 @@
-// Requests to the two apps, over as many of the demo's ports as are needed.
+// Requests to the apps, over as many of the demo's ports as are needed.
 
 export const config = await (await fetch('/config')).json();
 
@@ -41,5 +41,6 @@ export async function mustKeepCookies() {
   if (!live) throw new Error('This browser does not keep Secure cookies from this address. Open the page in Chrome, Edge or Firefox.');
 }
 
-// The two apps take turns.
-export const app = (i) => (i % 2 ? '/chi' : '/mux');
+// The apps take turns in the storm; the races are between the first two.
+export const app = (i) => config.apps[i % config.apps.length].path;
+export const racer = (i) => config.apps[i % 2].path;

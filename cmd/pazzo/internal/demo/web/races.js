@@ -1,7 +1,7 @@
 // Logout and login against requests in flight: what was measured, as a picture and
 // in words.
 
-import { app, config, must, mustKeepCookies, portsFor, send } from './net.js';
+import { racer, config, must, mustKeepCookies, portsFor, send } from './net.js';
 
 const USER = 'ann';
 const SIDES = [
@@ -42,7 +42,7 @@ async function race(kind, side, onSession) {
   const { run } = await must('POST', '/mux/race');
   const ports = portsFor(config.writers);
   const write = (i) =>
-    send('POST', `${app(i)}/${side}/add/${config.items[i % config.items.length]}`, { port: i % ports, run, i });
+    send('POST', `${racer(i)}/${side}/add/${config.items[i % config.items.length]}`, { port: i % ports, run, i });
   const numbers = Array.from({ length: config.writers }, (_, i) => i);
   const writes = Promise.all(numbers.map(write));
   const event = await must('POST', `/mux/${side}/${kind}`, { port: ports, run, user: USER });

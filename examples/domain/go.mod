@@ -1,0 +1,3 @@
+module github.com/pazzo-sessions/pazzo/examples/domain
+
+go 1.25.0
