@@ -38,6 +38,12 @@ var (
 	memoryHTTPSection = &section{"Requests over memory", "The same with each library's store in memory."}
 	lostSection       = &section{"Lost updates",
 		"Increments that were acknowledged, against what the session holds afterwards: `/inc` on 8 counters of one session."}
+	agentSection = &section{"The agent",
+		"`redisstore.Store.Apply` through `pazzo agent` with its sessions in memory, on a Unix socket, beside the same through " +
+			"Redis over TCP on the loopback."}
+	pythonSection = &section{"Python",
+		"Django and Flask under gunicorn (2 processes of 32 threads), 64 requests in flight with one cookie. Pazzo in " +
+			"`request` mode; beside it Django's cache sessions and Flask-Session, both on Redis."}
 	memorySection = &section{"In memory, without HTTP",
 		"memstore beside scs's. A request verifies its token, opens the session, reads one of three small fields and adds " +
 			"to it; scs loads, gets, puts and commits. One goroutine goes through 256 sessions of a tenth as many as fill the " +
@@ -57,6 +63,11 @@ var contests = []contest{
 	{memoryHTTPSection, "http-memory/get", benchMemoryGet},
 	{lostSection, "lost/redis", benchLostRedis},
 	{lostSection, "lost/memory", benchLostMemory},
+	{agentSection, "agent/calls", benchAgent},
+	{agentSection, "agent/idle", benchIdle},
+	{pythonSection, "python/access", benchPythonAccess},
+	{pythonSection, "python/django", benchPython("Django", "django_app", "Django's cache sessions", "cache", atLeast(1), atLeast(1.1))},
+	{pythonSection, "python/flask", benchPython("Flask", "flask_app", "Flask-Session", "flask-session", atLeast(1.1), atLeast(1.1))},
 	{memorySection, "memory/request", benchMemoryRequest},
 	{memorySection, "memory/heap", benchMemoryHeap},
 	{memorySection, "memory/expiry", benchMemoryExpiry},
@@ -79,6 +90,7 @@ type bench struct {
 
 	redisVersion string
 	server       *redisServer
+	children     []int // processes that the contest has started
 	closers      []func()
 }
 
@@ -88,7 +100,7 @@ func (b *bench) close() {
 	for _, f := range slices.Backward(b.closers) {
 		f()
 	}
-	b.closers = nil
+	b.closers, b.children = nil, nil
 }
 
 // contestant is one of those compared.

@@ -28,6 +28,7 @@ var (
 	micros      = unit{" µs", 2}
 	allocations = unit{" allocations", 1}
 	percent     = unit{" %", 1}
+	kibibytes   = unit{" KiB", 1}
 )
 
 func (u unit) format(v float64) string {

@@ -95,10 +95,8 @@ func (b *bench) start(apps map[string]http.Handler, fields []string) ([]*site, e
 		if err != nil {
 			return nil, err
 		}
-		for i, field := range fields {
-			if _, err := s.get(fmt.Sprintf("/set?k=%s&v=%d", field, i)); err != nil {
-				return nil, err
-			}
+		if err := s.fill(fields); err != nil {
+			return nil, err
 		}
 		sites = append(sites, s)
 	}

@@ -32,13 +32,20 @@ func (b *bench) serve(name string, app http.Handler) (*site, error) {
 		defer close(done)
 		server.Serve(listener)
 	}()
-	s := &site{name: name, address: listener.Addr().String()}
+	b.onClose(func() {
+		server.Close()
+		<-done
+	})
+	return b.connect(name, listener.Addr().String())
+}
+
+// connect opens the connections to a server that runs.
+func (b *bench) connect(name, address string) (*site, error) {
+	s := &site{name: name, address: address}
 	b.onClose(func() {
 		for _, c := range s.conns {
 			c.net.Close()
 		}
-		server.Close()
-		<-done
 	})
 	for range inFlight {
 		c, err := dial(s.address)
@@ -48,6 +55,16 @@ func (b *bench) serve(name string, app http.Handler) (*site, error) {
 		s.conns = append(s.conns, c)
 	}
 	return s, nil
+}
+
+// fill makes a session with the fields.
+func (s *site) fill(fields []string) error {
+	for i, field := range fields {
+		if _, err := s.get(fmt.Sprintf("/set?k=%s&v=%d", field, i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // get makes one request and keeps the cookie that comes with the answer.

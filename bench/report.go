@@ -101,7 +101,7 @@ Measured on %s: %s. %d of %d targets were met.
 
 The machine runs the servers, the load generator and Redis at once, so absolute figures say little; the ratios are what
 counts. What is compared takes turns in slices of %v; a ratio is the median of the ratios of %d neighbouring pairs, and
-“range” gives the least and the greatest of them. “CPU” is the same figure by the processor time of this process and Redis
+“range” gives the least and the greatest of them. “CPU” is the same figure by the processor time of this process and those it has started
 together, which other programs on the machine disturb less. Peers: scs v2.9.0 with its redisstore (redigo) and its
 memstore, both with the gob codec that is their default; gorilla/sessions 1.4.0 with boj/redistore 1.4.1, likewise.
 `, r.began.Format(time.DateOnly), r.machine, met, targets, r.slice, r.pairs)

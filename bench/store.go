@@ -65,19 +65,15 @@ func (b *bench) rawClient(options rueidis.ClientOption) (rueidis.Client, error) 
 
 // fill makes the raw hash and the same as a session.
 func (c *callers) fill() error {
-	secret := record.NewSecret()
-	batch := &record.Batch{Ops: []record.Op{record.Create(secret, record.Expiry{Idle: 3600e3, Absolute: 36000e3})}}
 	for _, f := range three {
-		batch.Ops = append(batch.Ops, record.Set(f.name, f.text))
 		if err := c.hset(c.raw, f.name, f.text); err != nil {
 			return err
 		}
 	}
-	if reply, err := c.store.Apply(c.ctx, c.handle, batch); err != nil || reply.Status != record.OK {
-		return fmt.Errorf("create: %v, %w", reply.Status, err)
+	err := c.fillStore()
+	if err != nil {
+		return err
 	}
-	c.access = record.Access{Mode: record.Open, Generation: 1, Secret: secret}
-	var err error
 	if c.pazzo, err = newPazzo(c.store, pazzo.Live); err != nil {
 		return err
 	}
@@ -90,6 +86,20 @@ func (c *callers) fill() error {
 		return err
 	}
 	c.token = s.Token()
+	return nil
+}
+
+// fillStore makes the session with the fields.
+func (c *callers) fillStore() error {
+	secret := record.NewSecret()
+	batch := &record.Batch{Ops: []record.Op{record.Create(secret, record.Expiry{Idle: 3600e3, Absolute: 36000e3})}}
+	for _, f := range three {
+		batch.Ops = append(batch.Ops, record.Set(f.name, f.text))
+	}
+	if reply, err := c.store.Apply(c.ctx, c.handle, batch); err != nil || reply.Status != record.OK {
+		return fmt.Errorf("create: %v, %w", reply.Status, err)
+	}
+	c.access = record.Access{Mode: record.Open, Generation: 1, Secret: secret}
 	return nil
 }
 
