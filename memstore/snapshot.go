@@ -228,6 +228,9 @@ func (s *Store) relist() error {
 const endedFor = 60_000
 
 func (s *Store) relistOne(h record.Handle, r *record.Record, now int64) error {
+	if listed, err := s.isListed(h, r); listed || err != nil {
+		return err
+	}
 	left := min(max(r.Meta.Deadline-now, 1), record.MaxTimeout)
 	step := record.IndexStep{Kind: record.Refresh, Handle: h, Lifetime: left}
 	reply, err := s.ApplyIndex(context.Background(), r.User, &step)
@@ -237,6 +240,20 @@ func (s *Store) relistOne(h record.Handle, r *record.Record, now int64) error {
 	end := record.Batch{Ops: []record.Op{record.Destroy(record.Revoked, endedFor)}}
 	_, err = s.Apply(context.Background(), h, &end)
 	return err
+}
+
+// isListed reports whether a session is listed for its user as it should be.
+func (s *Store) isListed(h record.Handle, r *record.Record) (bool, error) {
+	reply, err := s.ApplyIndex(context.Background(), r.User, &record.IndexStep{Kind: record.List})
+	if err != nil || reply.BlockedUntil > 0 {
+		return false, err
+	}
+	for _, e := range reply.Entries {
+		if e.Handle == h {
+			return e.State == record.Active && e.Deadline >= r.Meta.Deadline, nil
+		}
+	}
+	return false, nil
 }
 
 // snapshotReader reads until the first error. What it returns is good until the
