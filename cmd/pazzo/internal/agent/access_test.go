@@ -122,6 +122,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("later: %q, %v", later, err)
 	}
 	bob.ended()
+	eventually(t, "bob's connection is gone", func() bool { return a.connected() == 1 })
 	ann.want("+PONG\r\n", "PING")
 	eve := a.dial()
 	eve.want("+OK\r\n", "AUTH", "eve", "3")
