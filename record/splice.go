@@ -68,7 +68,7 @@ func look(s, name string, reply *Reply) (p place, ok bool) {
 	}
 	in.text()
 	last, ordered := "", true
-	for n := in.uvarint(); n > 0 && !in.bad; n-- {
+	for n, first := in.uvarint(), true; n > 0 && !in.bad; n, first = n-1, false {
 		next := in.text()
 		length := len(s) - len(in.rest)
 		text := in.text()
@@ -76,7 +76,7 @@ func look(s, name string, reply *Reply) (p place, ok bool) {
 			p.length, p.end = length, len(s)-len(in.rest)
 			p.start = p.end - len(text)
 		}
-		ordered = ordered && (last == "" || last < next)
+		ordered = ordered && (first || last < next)
 		last = next
 		reply.Size += len(next) + len(text)
 	}
