@@ -33,7 +33,8 @@ DJANGO = {
     "6.0": ("6.0.10", "3.12"),
     "6.1": ("6.1.3", "3.13"),
 }
-FLASK = "3.1.3"
+FLASK = "3.1.3"  # on the Python that runs this
+OURS = f"{sys.version_info.major}.{sys.version_info.minor}"
 SESSION_LABELS = ["sessions_tests", "pazzo_engine"]
 ALL_LABELS = ["auth_tests", "test_client", "test_client_regress", "messages_tests", "csrf_tests"]
 FLASK_TESTS = ["test_basic.py", "test_session_interface.py", "test_testing.py", "test_reqctx.py"]
@@ -45,7 +46,7 @@ Outcomes = dict[str, bool]  # test → passed
 
 def interpreter(version: str) -> str:
     """Finds a Python: on the path, or among pyenv's."""
-    if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
+    if version == OURS:
         return sys.executable
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for found in sorted(root.glob(f"versions/{version}.*/bin/python"), reverse=True):
@@ -109,8 +110,8 @@ def run_django(version: str, labels: list[str], store: str, patterns: list[str])
 
 def run_flask(store: str) -> Outcomes:
     """Runs Flask's session tests and returns their outcomes."""
-    source = sdist("flask", f"flask=={FLASK}", "3.11")
-    python = environment(f"flask-{FLASK}", "3.11", str(source), "pytest==8.4.2", "werkzeug==3.1.9")
+    source = sdist("flask", f"flask=={FLASK}", OURS)
+    python = environment(f"flask-{FLASK}", OURS, str(source), "pytest==8.4.2", "werkzeug==3.1.9")
     result = CACHE / "flask.xml"
     outcomes: Outcomes = {}
     for file in FLASK_TESTS:
