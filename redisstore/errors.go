@@ -94,6 +94,7 @@ func isContext(err error) bool {
 
 // fail wraps err in the error that rule 4 of record.Store asks for.
 func fail(v verdict, err error, writes bool) error {
+	err = unquoted{err}
 	switch {
 	case v == full:
 		return fmt.Errorf("redisstore: %w: %w: %w", record.ErrFull, record.ErrUnavailable, err)
@@ -104,3 +105,14 @@ func fail(v verdict, err error, writes bool) error {
 	}
 	return fmt.Errorf("redisstore: %w: %w", record.ErrUnavailable, err)
 }
+
+// unquoted is an error without what Redis quotes of a command that it does not know or
+// does not permit: there may be a value or a secret in it, and errors are logged.
+type unquoted struct{ error }
+
+func (u unquoted) Error() string {
+	text, _, _ := strings.Cut(u.error.Error(), ", with args beginning with")
+	return text
+}
+
+func (u unquoted) Unwrap() error { return u.error }

@@ -2,8 +2,12 @@ package redisstore
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
+	"strings"
 	"testing"
+
+	"github.com/redis/rueidis"
 
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/redisstore/redistest"
@@ -56,4 +60,23 @@ func TestSentinelCredentials(t *testing.T) {
 		ask(t, s, "ACL", "SETUSER", "default", "-@all", "+auth", "+hello", "+ping", "+publish") // the last of us here
 	}
 	worksOnlyWith(t, servers.URL(), url.Values{"sentinel_user": {"watcher"}, "sentinel_password": {"sentinel/word"}})
+}
+
+// TestErrorsQuoteNoArguments has a server quote a value, as one does that does not know
+// the command.
+func TestErrorsQuoteNoArguments(t *testing.T) {
+	server := redistest.Start(t, "--rename-command", "EVALSHA", "")
+	s, err := Open(t.Context(), server.URL(), &Options{Prefix: "p:", Timeout: longEnough})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = s.Apply(t.Context(), record.Handle{}, &record.Batch{Ops: []record.Op{record.Set("a", `"TOPSECRET"`)}})
+	var reply *rueidis.RedisError
+	if !errors.As(err, &reply) || !strings.Contains(reply.Error(), "TOPSECRET") {
+		t.Fatalf("the server does not quote it, so this shows nothing: %v", err)
+	}
+	if text := fmt.Sprintf("%v %+v", err, err); strings.Contains(text, "TOPSECRET") || !strings.Contains(text, "unknown command") {
+		t.Errorf("the error is %s", text)
+	}
 }

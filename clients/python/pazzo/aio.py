@@ -21,6 +21,7 @@ from .transport import (
     Connection,
     connection_options,
     sentinel_options,
+    unquoted,
 )
 from .url import Config
 
@@ -227,4 +228,4 @@ async def _read(connection: Connection) -> Any:
     try:
         return await connection.read_response(disable_decoding=True)
     except ERROR_REPLIES as reply:
-        return reply
+        return unquoted(reply)

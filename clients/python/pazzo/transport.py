@@ -221,4 +221,15 @@ def _read(connection: Connection) -> Any:
     try:
         return connection.read_response(disable_decoding=True)
     except ERROR_REPLIES as reply:
-        return reply
+        return unquoted(reply)
+
+
+def unquoted(reply: Exception) -> Exception:
+    """Cuts off what Redis quotes of a command that it does not know or does not permit.
+
+    There may be a value or a secret in it, and errors are logged.
+    """
+    text, quotes, _ = str(reply).partition(", with args beginning with")
+    if quotes:
+        reply.args = (text,)
+    return reply

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -257,3 +258,21 @@ def test_a_socket(make: Callable[..., Manager], server: Server) -> None:
     assert asyncio.run(main()) == 2
     with server.client(db=3) as client:
         assert client.exists(f"s:{{{session.handle}}}")
+
+
+def test_errors_quote_no_arguments(make: Callable[..., Manager]) -> None:
+    server = Server("--rename-command", "EVALSHA", "")
+    value = "".join(("TOP", "SECRET"))  # so that no traceback shows it as source
+    try:
+        manager = make(f"{server.url}?prefix=p:")
+        token = manager.keys.seal(pazzo.token.Token(bytes(16), 1, bytes(16)))
+
+        async def main() -> None:
+            await manager.acquire(token).aset("a", value)
+
+        for write in (lambda: manager.acquire(token).update(a=value), lambda: asyncio.run(main())):
+            with pytest.raises(pazzo.UnavailableError, match="unknown command") as caught:
+                write()
+            assert value not in "".join(traceback.format_exception(caught.value))
+    finally:
+        server.close()
