@@ -30,8 +30,8 @@ type command func(rueidis.Client) rueidis.Completed
 func (s *Store) run(ctx context.Context, sc *protocol.Script, key string, args []string, writes bool) (string, error) {
 	ctx, done := s.bound(ctx)
 	defer done()
-	known := true
-	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+	known, again := true, retry{writes: writes}
+	for {
 		client, err := s.acquire(ctx)
 		if err != nil {
 			return "", err
@@ -57,7 +57,7 @@ func (s *Store) run(ctx context.Context, sc *protocol.Script, key string, args [
 			known = false // EVAL makes it known to this node
 			continue
 		}
-		if err := s.pause(ctx, v, err, client, wait, writes); err != nil {
+		if err := s.pause(ctx, &again, v, err, client); err != nil {
 			return "", err
 		}
 	}
@@ -128,8 +128,8 @@ func (s *Store) ofPrimary(ctx context.Context, client *connection, read rueidis.
 func (s *Store) query(ctx context.Context, build command) (rueidis.RedisResult, error) {
 	ctx, done := s.bound(ctx)
 	defer done()
-	cut := false
-	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+	cut, again := false, retry{}
+	for {
 		client, err := s.acquire(ctx)
 		if err != nil {
 			return rueidis.RedisResult{}, err
@@ -145,28 +145,53 @@ func (s *Store) query(ctx context.Context, build command) (rueidis.RedisResult, 
 			cut = true
 			continue
 		}
-		if err := s.pause(ctx, v, err, client, wait, false); err != nil {
+		if err := s.pause(ctx, &again, v, err, client); err != nil {
 			return rueidis.RedisResult{}, err
 		}
 	}
 }
 
+// retry says when the next attempt of a call may begin.
+type retry struct {
+	writes bool
+	wait   time.Duration
+	last   time.Time // none begins later
+}
+
+// next returns how long to wait for the next attempt. None begins in the last quarter of
+// the time that was left at the first refusal: it might get no answer in time, and make
+// an unknown outcome of a certain refusal.
+func (r *retry) next(ctx context.Context) (wait time.Duration, ok bool) {
+	if r.wait == 0 {
+		r.wait = firstWait
+		deadline, _ := ctx.Deadline()
+		r.last = deadline.Add(-time.Until(deadline) / 4)
+	}
+	wait = r.wait/2 + rand.N(r.wait)
+	r.wait = min(2*r.wait, lastWait)
+	return wait, time.Now().Add(wait).Before(r.last)
+}
+
 // pause waits before another attempt, or returns the error if there must be none.
-func (s *Store) pause(ctx context.Context, v verdict, err error, client *connection, wait time.Duration, writes bool) error {
+func (s *Store) pause(ctx context.Context, r *retry, v verdict, err error, client *connection) error {
 	switch v {
 	case readOnly:
 		s.primaryUntil.Store(0)
 		s.replace(client)
 	case retryable, noScript:
 	default:
-		return fail(v, err, writes)
+		return fail(v, err, r.writes)
 	}
-	timer := time.NewTimer(wait/2 + rand.N(wait))
+	wait, ok := r.next(ctx)
+	if !ok {
+		return fail(refused, err, r.writes)
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fail(refused, errors.Join(err, ctx.Err()), writes)
+		return fail(refused, errors.Join(err, ctx.Err()), r.writes)
 	}
 }

@@ -86,6 +86,10 @@ func (t *timeout) acquire() *joint {
 // Done is closed when either context has ended.
 func (c *joint) Done() <-chan struct{} { return c.ended }
 
+// Deadline is the timeout's: bound joins it only to a context that ends later, or when it is
+// canceled.
+func (c *joint) Deadline() (time.Time, bool) { return c.timeout.Deadline() }
+
 // Err tells which. It knows of the caller's a moment before Done does, so that a
 // call whose context has ended before is not begun.
 func (c *joint) Err() error {
