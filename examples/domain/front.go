@@ -19,8 +19,10 @@ var web embed.FS
 // front is the domain: the page, and the apps below their names. A browser opens 6
 // connections to one port, and cookies ignore ports, so it listens on several.
 type front struct {
-	mux   *http.ServeMux
-	apps  []app
+	mux       *http.ServeMux
+	apps      []app
+	transport *http.Transport // to the apps
+
 	page  string // the port of the page
 	ports []int  // those that take the storm
 
@@ -29,7 +31,9 @@ type front struct {
 }
 
 func newFront(apps []app) *front {
-	f := &front{mux: http.NewServeMux(), apps: apps}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 256 // as many as a browser opens
+	f := &front{mux: http.NewServeMux(), apps: apps, transport: transport}
 	files, err := fs.Sub(web, "web")
 	if err != nil {
 		panic(err) // the folder is embedded
@@ -37,8 +41,6 @@ func newFront(apps []app) *front {
 	f.mux.Handle("GET /", http.FileServerFS(files))
 	f.mux.HandleFunc("GET /-/about", f.about)
 	f.mux.HandleFunc("POST /-/reset", f.reset)
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 256 // as many as a browser opens
 	for _, a := range apps {
 		f.mux.Handle("GET /"+a.Name+"/", f.counted(http.StripPrefix("/"+a.Name, &httputil.ReverseProxy{
 			Transport: transport,

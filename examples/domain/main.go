@@ -145,6 +145,8 @@ func serve(ctx context.Context, f *front, page net.Listener, n int) error {
 	grace, stop := context.WithTimeout(context.Background(), 5*time.Second)
 	defer stop()
 	err := server.Shutdown(grace)
+	// gunicorn waits for a request on each open connection before it ends.
+	f.transport.CloseIdleConnections()
 	for range listeners {
 		if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
 			err = errors.Join(err, e)

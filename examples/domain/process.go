@@ -112,13 +112,27 @@ func (p processes) stop() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
 	for _, child := range p {
-		select {
-		case <-child.ended:
-		case <-ctx.Done():
+		if !child.hasEnded(ctx) {
 			child.cmd.Process.Kill()
 			<-child.ended
 			err = errors.Join(err, fmt.Errorf("%s did not end by itself", child.name))
 		}
 	}
 	return err
+}
+
+// hasEnded waits until the process has ended or ctx is over, and reports whether it
+// has ended.
+func (c *process) hasEnded(ctx context.Context) bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+	}
+	select {
+	case <-c.ended:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
