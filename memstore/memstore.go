@@ -44,6 +44,8 @@ type Store struct {
 	startMS int64
 	shared  shared
 
+	listeners record.Listeners
+
 	closed   atomic.Bool
 	stop     chan struct{}
 	done     chan struct{}
@@ -168,6 +170,7 @@ func (s *Store) write(h record.Handle, b *record.Batch, work *scratch) (record.R
 		if !shard.keep(&s.shared, at, h, encoded, reply.Meta.Expires(), false) {
 			return record.Reply{}, record.ErrFull
 		}
+		s.listeners.Changed(h)
 		return reply, nil
 	}
 	r := &work.record
@@ -183,6 +186,7 @@ func (s *Store) write(h record.Handle, b *record.Batch, work *scratch) (record.R
 	if !shard.keep(&s.shared, at, h, work.buf, r.Expires(), always) {
 		return record.Reply{}, record.ErrFull
 	}
+	s.listeners.Changed(h)
 	return reply, nil
 }
 

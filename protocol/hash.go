@@ -37,6 +37,63 @@ func IndexKey(prefix, user string) string {
 	return prefix + "u:" + hex.EncodeToString(sum[:])
 }
 
+// ParseHash makes r the record that a session's hash holds. It returns record.ErrCorrupt
+// when the hash is not one, record.ErrLayout when its layout is unknown, and r is then
+// absent. The strings of r are those of the hash.
+func ParseHash(hash map[string]string, r *record.Record) error {
+	r.Reset()
+	err := parseHash(hash, r)
+	if err != nil {
+		r.Reset()
+	}
+	return err
+}
+
+func parseHash(hash map[string]string, r *record.Record) error {
+	meta := hash[NameMeta]
+	if record.IsTombstone(meta) {
+		r.State = record.Dead
+		return r.Tombstone.Unpack(meta)
+	}
+	if err := r.Meta.Unpack(meta); err != nil {
+		return err
+	}
+	r.State = record.Live
+	revision := hash[NameRevision]
+	if len(revision) != 10 {
+		return fmt.Errorf("%w: revision", record.ErrCorrupt)
+	}
+	r.Revision, _ = RevisionAndSize(revision)
+	if r.Meta.HasPrevious {
+		if err := r.Previous.Unpack(hash[NamePrevious]); err != nil {
+			return err
+		}
+	}
+	if r.Meta.HasUser {
+		text, found := hash[NameUser]
+		var id record.Identity
+		if err := SetUser(&id, record.Value{Text: text, Found: found}); err != nil || !found {
+			return fmt.Errorf("%w: user", record.ErrCorrupt)
+		}
+		r.User, r.Auth = id.User, id.Auth
+	}
+	r.Device = hash[NameDevice]
+	r.Fields = FieldsOf(hash)
+	return nil
+}
+
+// FieldsOf returns the session's fields in a hash, sorted by name.
+func FieldsOf(hash map[string]string) []record.Field {
+	fields := make([]record.Field, 0, len(hash))
+	for name, text := range hash {
+		if name != "" && name[0] != 0 {
+			fields = append(fields, record.Field{Name: name, Text: text})
+		}
+	}
+	SortFields(fields)
+	return fields
+}
+
 // SetUser reads the hash's field NameUser into id. It returns record.ErrCorrupt
 // when there is one that is not what it should be.
 func SetUser(id *record.Identity, u record.Value) error {

@@ -147,6 +147,12 @@ func (o *holder) close() {
 	}
 }
 
+func (o *holder) isClosed() bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.closed
+}
+
 func (o *holder) connected() bool {
 	o.dialing.Lock()
 	defer o.dialing.Unlock()

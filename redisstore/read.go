@@ -87,7 +87,7 @@ func (s *Store) readAll(ctx context.Context, key string, b *record.Batch) (reply
 		case record.OpGet:
 			reply.Values[i].Text, reply.Values[i].Found = hash[op.Name]
 		case record.OpGetAll:
-			reply.Fields = fieldsOf(hash)
+			reply.Fields = protocol.FieldsOf(hash)
 		case record.OpGetIdentity:
 			reply.Identity.Device = hash[protocol.NameDevice]
 			user, found := hash[protocol.NameUser]
@@ -100,18 +100,6 @@ func (s *Store) readAll(ctx context.Context, key string, b *record.Batch) (reply
 		reply.Revision, reply.Size = protocol.RevisionAndSize(r)
 	}
 	return reply, true, nil
-}
-
-// fieldsOf returns the session's fields in a hash, sorted by name.
-func fieldsOf(hash map[string]string) []record.Field {
-	fields := make([]record.Field, 0, len(hash))
-	for name, text := range hash {
-		if name != "" && name[0] != 0 {
-			fields = append(fields, record.Field{Name: name, Text: text})
-		}
-	}
-	protocol.SortFields(fields)
-	return fields
 }
 
 // clockMargin is how near to a record's end, in ms, our idea of the server's clock

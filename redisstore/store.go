@@ -43,6 +43,9 @@ type Store struct {
 	offset  atomic.Int64 // the server's clock minus ours, ms
 	lost    atomic.Bool  // the last attempt that ended had no answer
 
+	listeners record.Listeners
+	following following
+
 	opened       time.Time
 	primaryUntil atomic.Int64 // until when, from opened, a read need not check, ns
 }
@@ -81,6 +84,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 		holder:  holder{option: c.client, stop: make(chan struct{})},
 	}
 	s.option.DialCtxFn = s.dial
+	s.following.listeners = &s.listeners
 	client, err := rueidis.NewClient(s.option)
 	if err != nil {
 		s.close()
@@ -190,6 +194,9 @@ func (s *Store) evictionPolicy(ctx context.Context) (string, error) {
 
 // Close waits for the calls under way and disconnects.
 func (s *Store) Close() error {
+	s.following.mu.Lock()
+	s.unfollow()
+	s.following.mu.Unlock()
 	s.close()
 	s.shared.close()
 	return nil

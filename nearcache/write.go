@@ -1,0 +1,115 @@
+package nearcache
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pazzo-sessions/pazzo/record"
+)
+
+// echo is how long after the answer to an own write the store's word of it may come. Word
+// that comes later is of another's. Should it be of ours after all, a load is wasted.
+const echo = 20 * time.Millisecond
+
+// maxPending is how many answers may overtake one that they follow.
+const maxPending = 64
+
+// ack is an own write that was done, and what it did.
+type ack struct {
+	batch record.Batch
+	reply record.Reply
+	clock int64 // the store's, less ours, ms
+	until int64
+}
+
+// write has the store apply a batch, and then takes it over into the copy, if the answer
+// proves that the copy was up to date.
+func (c *Cache) write(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
+	s := c.shard(h)
+	s.mu.Lock()
+	e := s.get(h)
+	e.writes++
+	s.mu.Unlock()
+
+	epoch, sent := c.epoch.Load(), c.now()
+	reply, err := c.Store.Apply(ctx, h, b)
+	now := c.now()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.writes--
+	e.echo = now + int64(echo)
+	if current := s.entries[h]; current != e { // evicted meanwhile
+		if current == nil {
+			return reply, err
+		}
+		e = current
+		e.echo = now + int64(echo)
+	}
+	if err != nil || reply.Revision == 0 || epoch != c.epoch.Load() {
+		s.drop(e)
+		return reply, err
+	}
+	e.floor = max(e.floor, reply.Revision)
+	e.shared = nil // it may be older than this write
+	if e.text == "" && !creates(b) {
+		return reply, err
+	}
+	a := ack{reply: reply, clock: reply.Now - sent/int64(time.Millisecond) + 1, until: sent + c.maxStale/8}
+	if reply.Revision > e.revision+1 {
+		a.batch = *b // which is the caller's again after this
+		a.batch.Ops, a.batch.Conditions = slices.Clone(b.Ops), slices.Clone(b.Conditions)
+		if e.pending = append(e.pending, a); len(e.pending) > maxPending {
+			s.drop(e)
+		}
+		return reply, err
+	}
+	a.batch = *b
+	s.catchUp(e, &a)
+	return reply, err
+}
+
+// creates reports whether there was no record before the batch, if it is accepted.
+func creates(b *record.Batch) bool { return len(b.Ops) > 0 && b.Ops[0].Kind == record.OpCreate }
+
+// catchUp takes over a, whose turn it is, and what is pending behind it.
+func (s *shard) catchUp(e *entry, a *ack) {
+	for {
+		if !s.takeOver(e, a) {
+			s.drop(e)
+			return
+		}
+		i := slices.IndexFunc(e.pending, func(p ack) bool { return p.reply.Revision == e.revision+1 })
+		if i < 0 {
+			return
+		}
+		next := e.pending[i]
+		e.pending = slices.Delete(e.pending, i, i+1)
+		a = &next
+	}
+}
+
+// takeOver applies an own write to the copy, unless its effect is there. It reports
+// whether the copy is now as the store's record was after the write, or later.
+func (s *shard) takeOver(e *entry, a *ack) bool {
+	if a.reply.Revision < e.revision {
+		return true
+	}
+	r := records.Get().(*record.Record)
+	defer release(r)
+	if r.Decode(e.text) != nil {
+		return false
+	}
+	if r.Revision == a.reply.Revision && r.Meta == a.reply.Meta {
+		return true
+	}
+	reply, changed := r.Apply(&a.batch, a.reply.Now)
+	if reply.Status != a.reply.Status || reply.Revision != a.reply.Revision || reply.Meta != a.reply.Meta || reply.Size != a.reply.Size {
+		return false
+	}
+	if changed {
+		s.keep(e, copy{text: string(r.Append(nil)), revision: r.Revision, clock: a.clock, until: a.until})
+	}
+	return true
+}
