@@ -28,6 +28,11 @@ func (c Counter) get(ctx context.Context, fresh bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if s, ok := f.(*Session); ok && !fresh {
+		if n, _, ok, err := readNear(s, string(c), parseInteger); ok {
+			return int64(n), err
+		}
+	}
 	text, found, err := f.get(ctx, string(c), fresh)
 	if err != nil || !found {
 		return 0, err
@@ -36,14 +41,22 @@ func (c Counter) get(ctx context.Context, fresh bool) (int64, error) {
 }
 
 func (c Counter) parse(text string) (int64, error) {
+	n, err := parseInteger(string(c), text)
+	return int64(n), err
+}
+
+// integer is the value of a Counter: not any int64 is.
+type integer int64
+
+func parseInteger(name, text string) (integer, error) {
 	n, ok := record.ParseInt(text)
 	if !ok {
-		return 0, &DecodeError{Field: string(c), Text: []byte(text), Err: ErrNotInteger}
+		return 0, &DecodeError{Field: name, Text: []byte(text), Err: ErrNotInteger}
 	}
 	if n < -record.MaxInt || n > record.MaxInt {
-		return 0, &DecodeError{Field: string(c), Text: []byte(text), Err: ErrRange}
+		return 0, &DecodeError{Field: name, Text: []byte(text), Err: ErrRange}
 	}
-	return n, nil
+	return integer(n), nil
 }
 
 // Add adds n, which may be negative, and returns the sum. No addition is lost,

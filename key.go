@@ -43,6 +43,11 @@ func (k Key[T]) get(ctx context.Context, fresh bool) (value T, found bool, err e
 	if err != nil {
 		return value, false, err
 	}
+	if s, ok := f.(*Session); ok && !fresh {
+		if value, found, ok, err := readNear(s, string(k), decode[T]); ok {
+			return value, found, err
+		}
+	}
 	text, found, err := f.get(ctx, string(k), fresh)
 	if err != nil || !found {
 		return value, false, err

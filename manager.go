@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/pazzo-sessions/pazzo/nearcache"
 	"github.com/pazzo-sessions/pazzo/record"
 )
 
@@ -19,6 +20,7 @@ type Handle = record.Handle
 // goroutine, and does not close its store.
 type Manager struct {
 	store   record.Store
+	near    *nearcache.Cache // that is the store, if nobody observes the calls; else nil
 	name    string // of the store, for observers
 	options Options
 	keys    keyring
@@ -46,6 +48,9 @@ func New(store Store, options *Options) (*Manager, error) {
 		o.Logger.Warn("pazzo: the store does not answer yet", "error", err)
 	}
 	m.name = traits.Name
+	if o.Observer.Operation == nil {
+		m.near, _ = store.(*nearcache.Cache)
+	}
 	if o.InsecureHTTP {
 		o.Logger.Warn("pazzo: INSECURE: InsecureHTTP is set: session cookies travel in the clear and can be stolen. Use it in development only.")
 	}

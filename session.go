@@ -25,6 +25,8 @@ type Session struct {
 	first      [1]candidate // room for the usual one
 	candidates []candidate  // not yet tried
 
+	view view
+
 	mu       sync.Mutex // guards what follows
 	state    state
 	isNew    bool

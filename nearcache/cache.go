@@ -93,7 +93,7 @@ func (c *Cache) Close() error {
 
 // Stats are counts since New, but for Bytes.
 type Stats struct {
-	Hits, Misses uint64 // of reads; those that must ask the store are neither
+	Hits, Misses uint64 // of reads; a View is one hit, and what must ask the store is neither
 	Bytes        int64  // as Options.MaxBytes counts
 }
 

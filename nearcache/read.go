@@ -151,7 +151,7 @@ func (c *Cache) load(ctx context.Context, h record.Handle, l *load) {
 	e.loading = slices.DeleteFunc(e.loading, func(other *load) bool { return other == l })
 	e.shared = nil // if it is another one, it may be older than what this one has shown
 	if err != nil || l.stale || r.State != record.Live || l.revision < e.floor || l.revision < e.revision {
-		e.floor = max(e.floor, l.revision)
+		e.raise(l.revision)
 		return
 	}
 	e.floor = l.revision
@@ -177,6 +177,7 @@ func (s *shard) changed(h record.Handle, now, brief int64) {
 	}
 	if e.until == 0 || e.until > now+brief {
 		e.until = now + brief
+		e.unview()
 	}
 	for _, l := range e.loading {
 		l.brief = true

@@ -38,6 +38,7 @@ type entry struct {
 	used       bool
 
 	copy
+	view    *View  // of the copy, if somebody asked for it
 	floor   uint64 // a revision that was seen: older copies are not served
 	pending []ack  // of own writes whose turn has not come
 	writes  int    // own ones under way
@@ -82,8 +83,27 @@ func (e *entry) good(now int64) bool {
 	return e.text != "" && e.revision >= e.floor && (e.until == 0 || now < e.until)
 }
 
+// raise takes in that a revision was seen.
+func (e *entry) raise(revision uint64) {
+	if revision > e.floor {
+		e.floor = revision
+		if revision > e.revision {
+			e.unview()
+		}
+	}
+}
+
+// unview ends the view of the copy.
+func (e *entry) unview() {
+	if e.view != nil {
+		e.view.gone.Store(true)
+		e.view = nil
+	}
+}
+
 // keep gives an entry another copy.
 func (s *shard) keep(e *entry, c copy) {
+	e.unview()
 	grows := len(c.text) - len(e.text)
 	e.copy = c
 	if s.entries[e.handle] == e {
@@ -147,6 +167,7 @@ func (s *shard) evict() {
 	}
 	s.hand = e.prev
 	e.prev.next, e.next.prev = e.next, e.prev
+	e.unview()
 	delete(s.entries, e.handle)
 	s.bytes -= overhead + int64(len(e.text))
 }

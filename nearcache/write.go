@@ -39,19 +39,19 @@ func (c *Cache) write(ctx context.Context, h record.Handle, b *record.Batch) (re
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.writes--
-	e.echo = now + int64(echo)
+	e.echo = c.echoUntil(now)
 	if current := s.entries[h]; current != e { // evicted meanwhile
 		if current == nil {
 			return reply, err
 		}
 		e = current
-		e.echo = now + int64(echo)
+		e.echo = c.echoUntil(now)
 	}
 	if err != nil || reply.Revision == 0 || epoch != c.epoch.Load() {
 		s.drop(e)
 		return reply, err
 	}
-	e.floor = max(e.floor, reply.Revision)
+	e.raise(reply.Revision)
 	e.shared = nil // it may be older than this write
 	if e.text == "" && !creates(b) {
 		return reply, err
@@ -68,6 +68,15 @@ func (c *Cache) write(ctx context.Context, h record.Handle, b *record.Batch) (re
 	a.batch = *b
 	s.catchUp(e, &a)
 	return reply, err
+}
+
+// echoUntil returns until when word of an own write that was answered at now may come. A
+// store that tells before it answers has told.
+func (c *Cache) echoUntil(now int64) int64 {
+	if c.until.Load() > now+2*c.maxStale {
+		return 0
+	}
+	return now + int64(echo)
 }
 
 // creates reports whether there was no record before the batch, if it is accepted.

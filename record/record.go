@@ -72,6 +72,14 @@ func (r *Record) Get(name string) (text string, found bool) {
 	return "", false
 }
 
+// Find returns the index of a field in r.Fields, or -1.
+func (r *Record) Find(name string) int {
+	if i, found := r.find(name); found {
+		return i
+	}
+	return -1
+}
+
 // find returns where a field is, or would be. Few fields are looked through:
 // names of different lengths are told apart at once.
 func (r *Record) find(name string) (at int, found bool) {
