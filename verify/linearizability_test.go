@@ -40,6 +40,10 @@ func TestLinearizableMemory(t *testing.T) {
 	shop{stores: []record.Store{store}}.check(t)
 }
 
+func TestLinearizablePebble(t *testing.T) {
+	shop{stores: []record.Store{openPebble(t)}}.check(t)
+}
+
 // TestLinearizableUnknown has calls that fail before or after they are executed.
 func TestLinearizableUnknown(t *testing.T) {
 	store := memstore.New(nil)
@@ -84,6 +88,9 @@ func TestBrokenIsNotLinearizable(t *testing.T) {
 type shop struct {
 	stores []record.Store // of the same data
 	faulty bool           // calls may fail
+
+	stale time.Duration // how long before its call a read may have been done
+	pause time.Duration // the longest between a client's calls; 0: 100 µs
 }
 
 // check makes histories of one session each and checks them.
@@ -131,6 +138,10 @@ func (s shop) history(t *testing.T, seed uint64) []porcupine.Operation {
 	errs := make([]error, clients)
 	var group sync.WaitGroup
 	begin := make(chan struct{})
+	pause := s.pause
+	if pause == 0 {
+		pause = 100 * time.Microsecond
+	}
 	for i := range clients {
 		c := &client{id: i, store: s.stores[i%len(s.stores)], h: h, base: base, mortal: mortal, faulty: s.faulty,
 			random: rand.New(rand.NewPCG(seed, uint64(i)))}
@@ -140,7 +151,7 @@ func (s shop) history(t *testing.T, seed uint64) []porcupine.Operation {
 		group.Go(func() {
 			<-begin
 			for range callsPer {
-				time.Sleep(time.Duration(c.random.IntN(100)) * time.Microsecond) // mixes the clients' calls
+				time.Sleep(rand.N(pause)) // mixes the clients' calls
 				c.call(c.next())
 			}
 			perClient[i], errs[i] = c.calls, c.err
@@ -151,7 +162,7 @@ func (s shop) history(t *testing.T, seed uint64) []porcupine.Operation {
 	var history []porcupine.Operation
 	for i := range clients {
 		if errs[i] != nil {
-			t.Fatal(errs[i])
+			t.Error(errs[i])
 		}
 		history = append(history, perClient[i]...)
 	}
@@ -159,6 +170,9 @@ func (s shop) history(t *testing.T, seed uint64) []porcupine.Operation {
 	for i := range history {
 		if history[i].Output.(outcome).unknown {
 			history[i].Return = end
+		}
+		if history[i].Input.(*record.Batch).ReadOnly() {
+			history[i].Call -= int64(s.stale)
 		}
 	}
 	return history
