@@ -159,6 +159,7 @@ func (c *Cache) load(ctx context.Context, h record.Handle, l *load) {
 		l.until = sent + c.maxStale/8
 	}
 	s.keep(e, l.copy)
+	s.takePending(e)
 }
 
 // changed takes in that the store told of a change. A copy or a load of a session to which

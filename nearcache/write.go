@@ -84,18 +84,24 @@ func creates(b *record.Batch) bool { return len(b.Ops) > 0 && b.Ops[0].Kind == r
 
 // catchUp takes over a, whose turn it is, and what is pending behind it.
 func (s *shard) catchUp(e *entry, a *ack) {
-	for {
-		if !s.takeOver(e, a) {
-			s.drop(e)
-			return
-		}
-		i := slices.IndexFunc(e.pending, func(p ack) bool { return p.reply.Revision == e.revision+1 })
+	if !s.takeOver(e, a) {
+		s.drop(e)
+		return
+	}
+	s.takePending(e)
+}
+
+// takePending takes over what is pending and follows the copy, and forgets what is in it.
+func (s *shard) takePending(e *entry) {
+	for len(e.pending) > 0 {
+		e.pending = slices.DeleteFunc(e.pending, func(a ack) bool { return a.reply.Revision <= e.revision })
+		i := slices.IndexFunc(e.pending, func(a ack) bool { return a.reply.Revision == e.revision+1 })
 		if i < 0 {
 			return
 		}
-		next := e.pending[i]
-		e.pending = slices.Delete(e.pending, i, i+1)
-		a = &next
+		if !s.takeOver(e, &e.pending[i]) {
+			s.drop(e)
+		}
 	}
 }
 
