@@ -25,6 +25,7 @@ type unit struct {
 
 var (
 	times       = unit{" ×", 2}
+	nanos       = unit{" ns", 0}
 	micros      = unit{" µs", 2}
 	allocations = unit{" allocations", 1}
 	percent     = unit{" %", 1}
