@@ -21,7 +21,7 @@ type Handle = record.Handle
 type Manager struct {
 	store   record.Store
 	near    *nearcache.Cache // that is the store, if nobody observes the calls; else nil
-	name    string // of the store, for observers
+	name    string           // of the store, for observers
 	options Options
 	keys    keyring
 	expiry  record.Expiry

@@ -8,7 +8,9 @@ import (
 )
 
 // view is the near cache's view of a session, as the request has found it last.
-type view struct{ last atomic.Pointer[nearcache.View] }
+type view struct {
+	last atomic.Pointer[nearcache.View]
+}
 
 // near returns a good view of the session if there is a near cache, it has a copy, and
 // nothing else is to be done; else nil.
