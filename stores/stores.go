@@ -10,7 +10,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pazzo-sessions/pazzo/memcachedstore"
 	"github.com/pazzo-sessions/pazzo/memstore"
+	"github.com/pazzo-sessions/pazzo/pebblestore"
+	"github.com/pazzo-sessions/pazzo/pgstore"
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/redisstore"
 )
@@ -22,8 +25,11 @@ var ErrURL = errors.New("stores: invalid store URL")
 // Open opens the store that rawURL names:
 //
 //	memory:                       in this process; ?max=BYTES caps it (memstore.Options)
+//	pebble:///path                on this machine's disk; see pebblestore.ParseURL
 //	redis://host:port/db          and rediss, redis+sentinel, rediss+sentinel,
 //	                              redis+cluster, rediss+cluster; see redisstore.Open
+//	postgres://host:port/database PostgreSQL, also postgresql; see pgstore.Open
+//	memcached://host:port,…       memcached; see memcachedstore.Open
 //	unix:///path                  an agent at its socket
 //	pazzo://host:port             an agent over TCP, and pazzos over TLS
 //
@@ -38,14 +44,28 @@ func Open(ctx context.Context, rawURL string) (record.Store, error) {
 	switch scheme {
 	case "memory":
 		return openMemory(rest)
+	case "pebble":
+		return openPebble(rawURL)
 	case "redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster", "unix", "pazzo", "pazzos":
 		store, err := redisstore.Open(ctx, rawURL, nil)
 		if err != nil {
 			return nil, err // not a nil *Store in the interface
 		}
 		return store, nil
+	case "postgres", "postgresql":
+		store, err := pgstore.Open(ctx, rawURL, nil)
+		if err != nil {
+			return nil, err
+		}
+		return store, nil
+	case "memcached":
+		store, err := memcachedstore.Open(ctx, rawURL, nil)
+		if err != nil {
+			return nil, err
+		}
+		return store, nil
 	}
-	return nil, fmt.Errorf("%w: the scheme must be memory, redis, rediss, redis or rediss with +sentinel or +cluster, unix, pazzo or pazzos", ErrURL)
+	return nil, fmt.Errorf("%w: the scheme must be memory, memcached, pebble, postgres, postgresql, redis, rediss, redis or rediss with +sentinel or +cluster, unix, pazzo or pazzos", ErrURL)
 }
 
 func openMemory(rest string) (record.Store, error) {
@@ -66,4 +86,16 @@ func openMemory(rest string) (record.Store, error) {
 		options.MaxBytes = n
 	}
 	return memstore.New(options), nil
+}
+
+func openPebble(rawURL string) (record.Store, error) {
+	dir, options, err := pebblestore.ParseURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	store, err := pebblestore.Open(dir, options)
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
 }

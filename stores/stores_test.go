@@ -6,17 +6,29 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pazzo-sessions/pazzo/memcachedstore"
+	"github.com/pazzo-sessions/pazzo/memcachedstore/memcachedtest"
+	"github.com/pazzo-sessions/pazzo/pebblestore"
+	"github.com/pazzo-sessions/pazzo/pgstore"
+	"github.com/pazzo-sessions/pazzo/pgstore/pgtest"
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/redisstore"
 	"github.com/pazzo-sessions/pazzo/redisstore/redistest"
 )
 
 func TestOpen(t *testing.T) {
+	database := pgtest.Start(t).URL()
+	if _, err := pgstore.Migrate(t.Context(), database, nil); err != nil {
+		t.Fatal(err)
+	}
 	for url, name := range map[string]string{
-		"memory:":                               "memory",
-		"memory://?max=1000000":                 "memory",
-		redistest.Start(t).URL():                "redis",
-		redistest.Start(t).URL() + "?prefix=x:": "redis",
+		"memory:":                                   "memory",
+		"memory://?max=1000000":                     "memory",
+		"pebble://" + t.TempDir() + "?prefix=x:":    "pebble",
+		redistest.Start(t).URL():                    "redis",
+		redistest.Start(t).URL() + "?prefix=x:":     "redis",
+		database + "?prefix=x:":                     "postgres",
+		memcachedtest.Start(t).URL() + "?prefix=x:": "memcached",
 	} {
 		store, err := Open(context.Background(), url)
 		if err != nil {
@@ -33,18 +45,23 @@ func TestOpen(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	for url, want := range map[string]error{
-		"":                                ErrURL,
-		"redis":                           ErrURL,
-		"postgres://u:TOPSECRET@host":     ErrURL,
-		"memory:?size=1":                  ErrURL,
-		"memory:?max=0":                   ErrURL,
-		"memory:here":                     ErrURL,
-		"redis://u:TOPSECRET@h?a=b":       redisstore.ErrURL,
-		"redis://u:TOPSECRET@127.0.0.1:1": record.ErrUnavailable,
-		"unix://u:TOPSECRET@host/socket":  redisstore.ErrURL,
-		"unix://u:TOPSECRET@/no/such":     record.ErrUnavailable,
-		"pazzo://u:TOPSECRET@127.0.0.1:1": record.ErrUnavailable,
-		"pazzos://u:TOPSECRET@h?ca=/none": redisstore.ErrURL,
+		"":                                   ErrURL,
+		"redis":                              ErrURL,
+		"mysql://u:TOPSECRET@host":           ErrURL,
+		"memory:?size=1":                     ErrURL,
+		"memory:?max=0":                      ErrURL,
+		"memory:here":                        ErrURL,
+		"redis://u:TOPSECRET@h?a=b":          redisstore.ErrURL,
+		"redis://u:TOPSECRET@127.0.0.1:1":    record.ErrUnavailable,
+		"unix://u:TOPSECRET@host/socket":     redisstore.ErrURL,
+		"unix://u:TOPSECRET@/no/such":        record.ErrUnavailable,
+		"pazzo://u:TOPSECRET@127.0.0.1:1":    record.ErrUnavailable,
+		"pazzos://u:TOPSECRET@h?ca=/none":    redisstore.ErrURL,
+		"postgres://u:TOPSECRET@h?schema=A":  pgstore.ErrURL,
+		"postgres://u:TOPSECRET@127.0.0.1:1": record.ErrUnavailable,
+		"memcached://u:TOPSECRET@h":          memcachedstore.ErrURL,
+		"memcached://127.0.0.1:1":            record.ErrUnavailable,
+		"pebble:relative":                    pebblestore.ErrOptions,
 	} {
 		store, err := Open(context.Background(), url)
 		if !errors.Is(err, want) || store != nil || strings.Contains(err.Error(), "TOPSECRET") {

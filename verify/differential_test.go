@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pazzo-sessions/pazzo/memstore"
+	"github.com/pazzo-sessions/pazzo/pebblestore"
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/redisstore"
 	"github.com/pazzo-sessions/pazzo/redisstore/redistest"
@@ -44,6 +45,28 @@ func TestDifferentialMemory(t *testing.T) {
 	s := subject{store: store}
 	t.Run("batches", func(t *testing.T) { rapid.Check(t, s.batches) })
 	t.Run("index", func(t *testing.T) { rapid.Check(t, s.index) })
+}
+
+// TestDifferentialPebble runs the same on the store on disk.
+func TestDifferentialPebble(t *testing.T) {
+	s := subject{store: openPebble(t)}
+	t.Run("batches", func(t *testing.T) { rapid.Check(t, s.batches) })
+	t.Run("index", func(t *testing.T) { rapid.Check(t, s.index) })
+}
+
+// openPebble opens a store in a directory of its own.
+func openPebble(t *testing.T) record.Store {
+	t.Helper()
+	store, err := pebblestore.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
 }
 
 // batches applies a random sequence of batches to one session, and to a record.

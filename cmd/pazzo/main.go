@@ -50,6 +50,9 @@ func commands() []command {
 	return []command{
 		{"agent", "[-store URL] [-socket path] [-listen host:port] [-config file] …", "serve sessions to programs in any language, over the protocol of Redis", agentCommand},
 		{"demo", "[-addr host:port] [-store URL]", "serve a page that shows what concurrent requests do to a session", demoCommand},
+		{"migrate", "[-store URL] [-role name] [-unlogged]", "make or upgrade the tables of sessions in PostgreSQL", migrateCommand},
+		{"backup", "-store pebble:///path -to directory", "copy a store on disk, which may be in use", backupCommand},
+		{"restore", "-from directory -store pebble:///path", "make a store on disk of such a copy", restoreCommand},
 		{"secret", "", "print a fresh secret key", secretCommand},
 		{"version", "", "print the version", versionCommand},
 		{"help", "", "print this", helpCommand},

@@ -46,6 +46,12 @@ type relay interface {
 	RelayHash(ctx context.Context, key string) (map[string]string, error)
 }
 
+// prefixed is a store that only one opens at a time, and that shares what it has open
+// with others of other prefixes.
+type prefixed interface {
+	WithPrefix(prefix string) (record.Store, error)
+}
+
 // databases is how many a client can SELECT, as in Redis. Each is a space of its
 // own.
 const databases = 16
@@ -90,7 +96,7 @@ func (s *spaces) get(ctx context.Context, database int, prefix string) (*space, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	store, err := stores.Open(ctx, withPrefix(s.url, prefix, s.memory))
+	store, err := s.open(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +110,16 @@ func (s *spaces) get(ctx context.Context, database int, prefix string) (*space, 
 	}
 	s.byName[name] = one
 	return one, nil
+}
+
+// open opens the store for a prefix. The caller holds the lock.
+func (s *spaces) open(ctx context.Context, prefix string) (record.Store, error) {
+	for _, one := range s.byName {
+		if shared, ok := one.store.(prefixed); ok {
+			return shared.WithPrefix(prefix)
+		}
+	}
+	return stores.Open(ctx, withPrefix(s.url, prefix, s.memory))
 }
 
 // withPrefix adds the prefix to a store's URL, unless it is one in memory, which has

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/pazzo-sessions/pazzo/pgstore"
+)
+
+// migrateTimeout bounds the work, which copies the tables when they become logged or
+// unlogged.
+const migrateTimeout = time.Hour
+
+// migrateCommand makes the tables of pgstore, or brings them to this version.
+func migrateCommand(ctx context.Context, p *program) error {
+	url := p.env("PAZZO_STORE")
+	var o pgstore.MigrateOptions
+	err := p.parse("migrate", func(flags *flag.FlagSet) {
+		flags.StringVar(&url, "store", url, "store `URL`, postgres://…; by default that in PAZZO_STORE, where a list of processes does not show its password")
+		flags.StringVar(&o.Role, "role", "", "`name` of the role that apps connect as, which is given the rights it needs")
+		flags.BoolVar(&o.Unlogged, "unlogged", false, "make the tables unlogged: quicker, and emptied when the server crashes")
+	})
+	if err != nil {
+		return err
+	}
+	if url == "" {
+		return usageError{"-store or PAZZO_STORE is needed: the URL of a PostgreSQL database"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
+	m, err := pgstore.Migrate(ctx, url, &o)
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.From == m.To:
+		_, err = fmt.Fprintf(p.stdout, "The tables have version %d already.\n", m.To)
+	case m.From == 0:
+		_, err = fmt.Fprintf(p.stdout, "Made the tables, version %d.\n", m.To)
+	default:
+		_, err = fmt.Fprintf(p.stdout, "Brought the tables from version %d to %d.\n", m.From, m.To)
+	}
+	return err
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/pazzo-sessions/pazzo/pgstore/pgtest"
+	"github.com/pazzo-sessions/pazzo/stores"
+)
+
+func TestMigrate(t *testing.T) {
+	url := pgtest.Start(t).URL()
+	if store, err := stores.Open(t.Context(), url); err == nil || !strings.Contains(err.Error(), "pazzo migrate") {
+		t.Fatalf("before it: %v, %v", store, err)
+	}
+	for _, want := range []string{"Made the tables", "already"} {
+		code, out, stderr := invoke(t, "migrate", "-store", url)
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Fatalf("exit %d, stdout %q, stderr %q; want %q", code, out, stderr, want)
+		}
+	}
+	store, err := stores.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMigrateTakesTheURLFromTheEnvironment(t *testing.T) {
+	url := pgtest.Start(t).URL()
+	env := func(name string) string {
+		if name == "PAZZO_STORE" {
+			return url
+		}
+		return ""
+	}
+	var out, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"migrate", "-unlogged"}, env, &out, &stderr); code != exitOK {
+		t.Errorf("exit %d, stderr %q", code, stderr.String())
+	}
+}
+
+func TestMigrateMistakes(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"migrate"}, exitUsage, "PAZZO_STORE"},
+		{[]string{"migrate", "-store", "redis://u:TOPSECRET@h"}, exitFailed, "postgres"},
+		{[]string{"migrate", "-store", "postgres://u:TOPSECRET@h/", "-role", "a b"}, exitFailed, "role"},
+		{[]string{"migrate", "-store", "postgres://u:TOPSECRET@127.0.0.1:1/"}, exitFailed, "unavailable"},
+	} {
+		code, out, stderr := invoke(t, c.args...)
+		if code != c.code || out != "" || !strings.Contains(stderr, c.says) || strings.Contains(stderr, "TOPSECRET") {
+			t.Errorf("pazzo %q: exit %d, stdout %q, stderr %q", c.args, code, out, stderr)
+		}
+	}
+}
