@@ -23,6 +23,8 @@ var frameworks = []framework{
 	{"flask", "Flask", "Python"},
 	{"bottle", "Bottle", "Python"},
 	{"starlette", "Starlette", "Python"},
+	{"express", "Express", "Node"},
+	{"fastify", "Fastify", "Node"},
 }
 
 // app is a framework's app that runs.

@@ -1,0 +1,196 @@
+/**
+ * Sends commands over node-redis, on one connection at a time, on which it pipelines.
+ *
+ * What may be sent again is decided by the store, so node-redis's reconnecting and its offline
+ * queue are switched off: a client whose connection breaks is dropped with all that it holds, and
+ * the next call makes another one.
+ */
+
+import { readFileSync } from "node:fs";
+import { createClient, ErrorReply, RESP_TYPES } from "@redis/client";
+import type { Config } from "./url";
+
+/** There was no connection to send on, so nothing was executed. */
+export class UnsentError extends Error {}
+
+/** Contact was lost, or the time was over, after sending. */
+export class LostError extends Error {}
+
+/** A command and its arguments. */
+export type Command = readonly (string | Buffer)[];
+
+/** Texts come as buffers. The timeout is ours: node-redis would make a signal for each command. */
+const REPLIES = { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer }, timeout: undefined };
+
+/** The connection to one server. It connects at the first use. */
+export class Transport {
+  /** Is called when a connection that was in use is lost. */
+  onLost: () => void = () => {};
+  readonly #config: Config;
+  #current: Promise<Connection> | undefined;
+  #opened: Connection | undefined;
+
+  constructor(config: Config) {
+    this.#config = config;
+  }
+
+  /**
+   * Sends commands in one go and returns their replies; an error reply is returned, not thrown.
+   * UnsentError or LostError is thrown when that is not possible within the timeout.
+   */
+  async send(...commands: Command[]): Promise<unknown[]> {
+    const connection = await this.#take();
+    try {
+      return await connection.send(commands, this.#config.timeout);
+    } catch (error) {
+      this.#retire(connection);
+      throw error;
+    }
+  }
+
+  /** Has the next call use another connection. This one ends with the calls that it has. */
+  async reset(): Promise<void> {
+    const connection = await this.#current?.catch(() => undefined);
+    if (connection) {
+      this.#retire(connection);
+    }
+  }
+
+  async #take(): Promise<Connection> {
+    const current = await this.#current?.catch(() => undefined);
+    if (current?.isUsable) {
+      return current;
+    }
+    if (current) {
+      this.#retire(current);
+    }
+    this.#current ??= this.#connect();
+    return this.#current;
+  }
+
+  async #connect(): Promise<Connection> {
+    const connection = new Connection(this.#config);
+    try {
+      await connection.open(this.#config.timeout);
+    } catch (error) {
+      this.#current = undefined;
+      throw new UnsentError(why(error), { cause: error });
+    }
+    connection.onEnd = () => {
+      this.#retire(connection);
+      this.onLost();
+    };
+    this.#opened = connection;
+    return connection;
+  }
+
+  #retire(connection: Connection): void {
+    connection.retire();
+    if (this.#opened === connection) {
+      this.#opened = this.#current = undefined;
+    }
+  }
+}
+
+/** One connection. It is closed when it is retired and its last call is over. */
+class Connection {
+  onEnd: () => void = () => {};
+  readonly #client: ReturnType<typeof clientOf>;
+  #calls = 0;
+  #retired = false;
+
+  constructor(config: Config) {
+    this.#client = clientOf(config);
+    // node-redis wants to be heard; what has failed is told to the calls.
+    this.#client.on("error", () => {});
+    this.#client.on("terminated", () => !this.#retired && this.onEnd());
+  }
+
+  get isUsable(): boolean {
+    return this.#client.isReady && !this.#retired;
+  }
+
+  async open(timeout: number): Promise<void> {
+    try {
+      await within(timeout, this.#client.connect());
+    } catch (error) {
+      this.#client.destroy();
+      throw error;
+    }
+  }
+
+  async send(commands: Command[], timeout: number): Promise<unknown[]> {
+    if (!this.isUsable) {
+      throw new UnsentError("the connection has just been closed");
+    }
+    this.#calls++;
+    try {
+      return await within(timeout, Promise.all(commands.map((command) => this.#reply(command))));
+    } catch (error) {
+      throw new LostError(why(error), { cause: error });
+    } finally {
+      this.#calls--;
+      this.#closeIfIdle();
+    }
+  }
+
+  retire(): void {
+    this.#retired = true;
+    this.#closeIfIdle();
+  }
+
+  async #reply(command: Command): Promise<unknown> {
+    try {
+      return await this.#client.sendCommand(command, REPLIES);
+    } catch (error) {
+      if (error instanceof ErrorReply) {
+        return error;
+      }
+      throw error;
+    }
+  }
+
+  #closeIfIdle(): void {
+    if (this.#retired && this.#calls === 0) {
+      this.#client.destroy();
+    }
+  }
+}
+
+function clientOf(config: Config) {
+  const { host, port, path, secure, ca, timeout, username, password, db } = config;
+  const shared = { connectTimeout: timeout, reconnectStrategy: false as const };
+  const tcp = { ...shared, host, port };
+  const tls = { ...tcp, tls: true as const, ...(ca ? { ca: readFileSync(ca) } : {}) };
+  return createClient({
+    RESP: 2,
+    disableOfflineQueue: true,
+    maintNotifications: "disabled",
+    database: db,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    socket: path === undefined ? (secure ? tls : tcp) : { ...shared, path },
+  });
+}
+
+/** Returns what a promise gives, or throws after so many ms. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const end = () => reject(new Error(`no answer within ${ms} ms`));
+    // After a busy time of this process, an answer may be here that has not been looked at.
+    timer = setTimeout(() => setImmediate(() => setImmediate(end)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+    promise.catch(() => {}); // it may fail later, when nobody listens any more
+  }
+}
+
+/** Returns an error's words without what Redis quotes of a command: it may be a secret. */
+export function why(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  return text.replace(/,? with args beginning with[\s\S]*/, "");
+}
