@@ -7,11 +7,14 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/pazzo-sessions/pazzo"
 	"github.com/pazzo-sessions/pazzo/memcachedstore"
 	"github.com/pazzo-sessions/pazzo/memcachedstore/memcachedtest"
+	"github.com/pazzo-sessions/pazzo/nearcache"
 	"github.com/pazzo-sessions/pazzo/pgstore"
 	"github.com/pazzo-sessions/pazzo/pgstore/pgtest"
 	"github.com/pazzo-sessions/pazzo/record"
+	"github.com/pazzo-sessions/pazzo/redisstore/redistest"
 )
 
 // openPostgres returns n stores on one server, as n processes have.
@@ -67,4 +70,29 @@ func TestLinearizableMemcached(t *testing.T) {
 	one := openMemcached(t, 3)
 	t.Run("one process", func(t *testing.T) { shop{stores: one[:1]}.check(t) })
 	t.Run("three processes", func(t *testing.T) { shop{stores: one}.check(t) })
+}
+
+// TestStormOnOtherStores is TestStormOfIncrements on the stores that it has not, in small.
+func TestStormOnOtherStores(t *testing.T) {
+	storm := func(store record.Store) func(t *testing.T) {
+		return func(t *testing.T) {
+			a := newApp(t, store, func(o *pazzo.Options) { o.BestEffortUsers = true }) // memcached evicts
+			a.keepsIncrements(t, 8, scale(5_000, 100_000))
+		}
+	}
+	t.Run("pebble", storm(openPebble(t)))
+	t.Run("postgres", storm(openPostgres(t, 1)[0]))
+	t.Run("memcached", storm(openMemcached(t, 1)[0]))
+	t.Run("near cache", storm(nearRedis(t)))
+}
+
+// nearRedis puts a near cache in front of Redis.
+func nearRedis(t *testing.T) record.Store {
+	t.Helper()
+	cache, err := nearcache.New(openRedis(t, redistest.Start(t), patience), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cache.Close() })
+	return cache
 }

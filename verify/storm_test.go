@@ -322,29 +322,33 @@ func TestStormOfIncrements(t *testing.T) {
 	onEach(t, func(t *testing.T, a *app) {
 		for _, fields := range []int{1, 8} {
 			t.Run(fmt.Sprintf("%d fields", fields), func(t *testing.T) {
-				n, start := scale(50_000, 1_000_000), time.Now()
-				b := a.newBrowser(t)
-				var next atomic.Int64
-				together(64, func(int) {
-					for i := next.Add(1); i <= int64(n) && !t.Failed(); i = next.Add(1) {
-						if got := b.get(fmt.Sprintf("/inc?k=f%d", i%int64(fields))); got.err != nil || got.code != http.StatusOK {
-							t.Errorf("increment: %+v", got)
-						}
-					}
-				})
-				sum := 0
-				for i := range fields {
-					var count int
-					fmt.Sscan(b.mustGet(t, fmt.Sprintf("/get?k=f%d", i)), &count)
-					sum += count
-				}
-				if sum != n {
-					t.Errorf("%d of %d increments were kept", sum, n)
-				}
-				t.Logf("%d increments, all kept: %.0f requests/s", n, float64(n)/time.Since(start).Seconds())
+				a.keepsIncrements(t, fields, scale(50_000, 1_000_000))
 			})
 		}
 	})
+}
+
+// keepsIncrements adds 1 to so many fields in turn, n times in all.
+func (a *app) keepsIncrements(t *testing.T, fields, n int) {
+	start, b := time.Now(), a.newBrowser(t)
+	var next atomic.Int64
+	together(64, func(int) {
+		for i := next.Add(1); i <= int64(n) && !t.Failed(); i = next.Add(1) {
+			if got := b.get(fmt.Sprintf("/inc?k=f%d", i%int64(fields))); got.err != nil || got.code != http.StatusOK {
+				t.Errorf("increment: %+v", got)
+			}
+		}
+	})
+	sum := 0
+	for i := range fields {
+		var count int
+		fmt.Sscan(b.mustGet(t, fmt.Sprintf("/get?k=f%d", i)), &count)
+		sum += count
+	}
+	if sum != n {
+		t.Errorf("%d of %d increments were kept", sum, n)
+	}
+	t.Logf("%d increments, all kept: %.0f requests/s", n, float64(n)/time.Since(start).Seconds())
 }
 
 // TestStormOfWritersAgainstLogout destroys sessions under 50 writers each.
