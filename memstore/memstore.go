@@ -97,7 +97,7 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 	}
 	var text string
 	var now int64
-	reads := seldomWrites(b)
+	reads := b.SeldomWrites()
 	if reads {
 		var err error
 		if now, text, err = s.load(h); err != nil {
@@ -123,18 +123,6 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 		reply, err = s.write(h, b, work)
 	}
 	return reply, err
-}
-
-// seldomWrites reports whether the batch is worth trying on a copy first.
-func seldomWrites(b *record.Batch) bool {
-	for i := range b.Ops {
-		switch b.Ops[i].Kind {
-		case record.OpGet, record.OpGetAll, record.OpGetIdentity, record.OpTouch:
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // load returns a record's encoding, for a batch that seldom writes. It is applied

@@ -72,7 +72,7 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 	w := works.Get().(*work)
 	defer w.release()
 	w.key = append(append(append(w.key[:0], sessionKind), s.prefix...), h[:]...)
-	if seldomWrites(b) {
+	if b.SeldomWrites() {
 		if reply, done, err := s.read(ctx, b, w); done || err != nil {
 			return reply, err
 		}
@@ -91,18 +91,6 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 		err = unavailable(err)
 	}
 	return record.Reply{}, err
-}
-
-// seldomWrites reports whether the batch is worth trying on a copy first.
-func seldomWrites(b *record.Batch) bool {
-	for i := range b.Ops {
-		switch b.Ops[i].Kind {
-		case record.OpGet, record.OpGetAll, record.OpGetIdentity, record.OpTouch:
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // read answers a batch that changes nothing. done is false when it would. It takes

@@ -233,6 +233,19 @@ func (b *Batch) ReadOnly() bool {
 	return true
 }
 
+// SeldomWrites reports whether the batch only reads and touches, so that a store may
+// find it worth trying on a copy first, without its write path.
+func (b *Batch) SeldomWrites() bool {
+	for i := range b.Ops {
+		switch b.Ops[i].Kind {
+		case OpGet, OpGetAll, OpGetIdentity, OpTouch:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // Limits bound a record. A zero member means its default.
 type Limits struct {
 	Name   int // bytes of a field's name; default 256, and at most that
