@@ -39,7 +39,7 @@
 //
 // with +hello +ping +client, which connecting takes; +select for a database other
 // than 0, +cluster for Cluster, and +info or +config|get so that [Store.Traits]
-// learns the eviction policy.
+// learns the eviction policy; +pttl, and +cluster in a Cluster, for a near cache.
 //
 // # Failover
 //

@@ -217,6 +217,8 @@ func TestFewPermissionsSuffice(t *testing.T) {
 	if err != nil || !traits.MayEvict {
 		t.Errorf("%+v, %v: what we may not know must be taken to evict", traits, err)
 	}
+	ask(t, server, "ACL", "SETUSER", "app", "+pttl")
+	cached(t, u.String(), longEnough)
 	ask(t, server, "ACL", "SETUSER", "app", "+info")
 	if traits, err := s.Traits(context.Background()); err != nil || traits.MayEvict {
 		t.Errorf("%+v, %v", traits, err)
