@@ -8,19 +8,18 @@ package memcachedtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pazzo-sessions/pazzo/internal/child"
 )
 
 // Server is a running memcached. Its methods may be called from any goroutine.
@@ -30,13 +29,7 @@ type Server struct {
 	port    int
 
 	mu   sync.Mutex
-	proc *process
-}
-
-// process is one run of the program.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it is gone
+	proc *child.Process
 }
 
 // startDeadline bounds a start.
@@ -72,81 +65,47 @@ func Run(ctx context.Context, args ...string) (*Server, error) {
 		return nil, fmt.Errorf("memcachedtest: install memcached (Debian: apt-get install memcached), or set PAZZO_MEMCACHED: %w", err)
 	}
 	s := &Server{program: program}
-	const attempts = 20
-	for range attempts {
-		s.port = freePort()
-		s.args = append([]string{"-l", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "0"}, args...)
-		if s.proc, err = s.launch(ctx); err == nil || ctx.Err() != nil {
-			break
-		}
-	}
+	s.proc, s.port, err = ports.Start(func(port int) (*child.Process, error) {
+		s.port = port
+		s.args = append([]string{"-l", "127.0.0.1", "-p", strconv.Itoa(port), "-U", "0"}, args...)
+		return s.launch(ctx)
+	})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// freePort returns a port that is free at the moment, below the range from which Linux
-// picks ports for outgoing connections, so that it stays free over a restart.
-func freePort() int {
-	for {
-		port := 22000 + rand.IntN(10000)
-		if l, err := net.Listen("tcp4", address(port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-}
-
-func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+// ports are those of the servers.
+var ports = child.Ports{First: 22000, Count: 10000}
 
 // launch starts the program and returns once it answers with its own process id, so that
 // it is not another that has won the race for the port.
-func (s *Server) launch(ctx context.Context) (*process, error) {
-	var log strings.Builder // written until done is closed
-	p := &process{cmd: exec.Command(s.program, s.args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &log, &log
-	var err error
-	if p.cmd.SysProcAttr, err = attributes(); err != nil {
-		return nil, err
+func (s *Server) launch(ctx context.Context) (*child.Process, error) {
+	// It refuses root, and would forget about its parent if it changed to another user itself.
+	other, err := child.Ordinary("nobody")
+	if err != nil {
+		return nil, fmt.Errorf("memcachedtest: %w", err)
 	}
-	started := make(chan error, 1)
-	go func() {
-		// “End with the parent” means the thread that started the child. Locked, it lives
-		// as long as the child does.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(p.done)
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	cmd := exec.Command(s.program, s.args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: other}
+	p, err := child.Start(ctx, cmd, "")
+	if err != nil {
 		return nil, fmt.Errorf("memcachedtest: %w", err)
 	}
 	for {
-		if pid, err := ask(s.Addr(), "stats\r\nquit\r\n"); err == nil && strings.Contains(pid, fmt.Sprintf("STAT pid %d\r\n", p.cmd.Process.Pid)) {
+		if stats, err := ask(s.Addr(), "stats\r\nquit\r\n"); err == nil && strings.Contains(stats, fmt.Sprintf("STAT pid %d\r\n", p.Pid())) {
 			return p, nil
 		}
 		select {
-		case <-p.done:
-			return nil, fmt.Errorf("memcachedtest: memcached ended while starting: %s", log.String())
+		case <-p.Gone():
+			return nil, fmt.Errorf("memcachedtest: %w", &child.EndedError{Program: s.program, Log: p.Log()})
 		case <-ctx.Done():
-			p.end()
+			p.Kill()
 			return nil, fmt.Errorf("memcachedtest: memcached is not ready: %w", ctx.Err())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-func (p *process) end() error {
-	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("memcachedtest: %w", err)
-	}
-	<-p.done
-	return nil
 }
 
 // ask sends lines, the last of which is quit, and returns what comes back.
@@ -172,7 +131,7 @@ func ask(addr, lines string) (string, error) {
 }
 
 // Addr returns the address, 127.0.0.1:port. It stays the same after Restart.
-func (s *Server) Addr() string { return address(s.port) }
+func (s *Server) Addr() string { return child.Address(s.port) }
 
 // URL returns the store URL, without parameters.
 func (s *Server) URL() string { return "memcached://" + s.Addr() }
@@ -184,14 +143,14 @@ func (s *Server) Ask(commands string) (string, error) { return ask(s.Addr(), com
 func (s *Server) Kill() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.proc.end()
+	return s.proc.Kill()
 }
 
 // Restart kills the server if it runs and starts it on the same port, empty.
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.proc.end(); err != nil {
+	if err := s.proc.Kill(); err != nil {
 		return err
 	}
 	proc, err := s.launch(ctx)
@@ -205,7 +164,7 @@ func (s *Server) Restart(ctx context.Context) error {
 func (s *Server) Pid() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.proc.cmd.Process.Pid
+	return s.proc.Pid()
 }
 
 // Pause freezes the server. The kernel goes on accepting connections and data for it.

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/pazzo-sessions/pazzo/internal/child"
 )
 
 // Bouncer is a running PgBouncer.
 type Bouncer struct {
 	port int
-	proc *process
+	proc *child.Process
 	dir  string
 }
 
@@ -29,7 +31,7 @@ func StartBouncer(t testing.TB, s *Server) *Bouncer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.proc.end(syscall.SIGTERM); err != nil {
+		if err := b.proc.End(syscall.SIGTERM); err != nil {
 			t.Errorf("clean-up: %v", err)
 		}
 		if err := os.RemoveAll(b.dir); err != nil {
@@ -63,7 +65,7 @@ func runBouncer(ctx context.Context, s *Server) (*Bouncer, error) {
 		return nil, err
 	}
 	_, server, _ := net.SplitHostPort(s.Addr())
-	b.proc, b.port, err = onFreePort(func(port int) (*process, error) {
+	b.proc, b.port, err = ports.Start(func(port int) (*child.Process, error) {
 		file := filepath.Join(b.dir, "pgbouncer.ini")
 		if err := os.WriteFile(file, fmt.Appendf(nil, bouncerSettings, server, port), 0o644); err != nil {
 			return nil, fmt.Errorf("pgtest: %w", err)
@@ -78,4 +80,4 @@ func runBouncer(ctx context.Context, s *Server) (*Bouncer, error) {
 }
 
 // URL returns the store URL, without parameters.
-func (b *Bouncer) URL() string { return urlOf(address(b.port)) }
+func (b *Bouncer) URL() string { return urlOf(child.Address(b.port)) }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,44 +30,4 @@ func program(name string) (string, error) {
 func major(path string) int {
 	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
 	return n
-}
-
-// owner is who runs the programs.
-type owner struct {
-	uid, gid int
-	other    bool // not who runs the test
-}
-
-// findOwner returns an ordinary user.
-func findOwner() (owner, error) {
-	if os.Getuid() != 0 {
-		return owner{uid: os.Getuid(), gid: os.Getgid()}, nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err1 := strconv.Atoi(u.Uid)
-		gid, err2 := strconv.Atoi(u.Gid)
-		if err1 == nil && err2 == nil {
-			return owner{uid, gid, true}, nil
-		}
-	}
-	return owner{}, fmt.Errorf("pgtest: this is root, and there is no user postgres or nobody to run PostgreSQL as")
-}
-
-// directory makes a directory of the owner's. It is not within testing.T.TempDir, which
-// root alone may enter.
-func (o owner) directory() (string, error) {
-	dir, err := os.MkdirTemp("", "pgtest")
-	if err != nil {
-		return "", fmt.Errorf("pgtest: %w", err)
-	}
-	if o.other {
-		if err := os.Chown(dir, o.uid, o.gid); err != nil {
-			return "", fmt.Errorf("pgtest: %w", err)
-		}
-	}
-	return dir, nil
 }

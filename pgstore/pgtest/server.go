@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pazzo-sessions/pazzo/internal/child"
 )
 
 // startDeadline bounds a start. It is generous, because other tests share the machine.
@@ -26,7 +28,7 @@ type Server struct {
 	port    int
 
 	mu   sync.Mutex
-	proc *process
+	proc *child.Process
 }
 
 // Start makes a cluster, runs its server and ends it when the test does. Each of settings,
@@ -76,11 +78,12 @@ func (s *Server) start(ctx context.Context, settings []string) error {
 	}
 	made := exec.CommandContext(ctx, initdb, "--pgdata", data, "--username", "postgres", "--auth", "trust",
 		"--encoding", "UTF8", "--locale", "C", "--no-sync")
-	made.Dir, made.SysProcAttr = s.dir, s.owner.attributes()
+	made.Dir = s.dir
+	s.owner.runs(made)
 	if out, err := made.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgtest: initdb: %w:\n%s", err, out)
 	}
-	s.proc, s.port, err = onFreePort(func(port int) (*process, error) {
+	s.proc, s.port, err = ports.Start(func(port int) (*child.Process, error) {
 		s.args = []string{"-D", data, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1",
 			"-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "lc_messages=C"}
 		for _, setting := range settings {
@@ -91,12 +94,12 @@ func (s *Server) start(ctx context.Context, settings []string) error {
 	return err
 }
 
-func (s *Server) launch(ctx context.Context) (*process, error) {
+func (s *Server) launch(ctx context.Context) (*child.Process, error) {
 	return launch(ctx, s.owner, s.dir, "database system is ready to accept connections", s.program, s.args...)
 }
 
 // Addr returns the address, 127.0.0.1:port. It stays the same after Restart.
-func (s *Server) Addr() string { return address(s.port) }
+func (s *Server) Addr() string { return child.Address(s.port) }
 
 // URL returns the store URL, without parameters.
 func (s *Server) URL() string { return urlOf(s.Addr()) }
@@ -104,12 +107,12 @@ func (s *Server) URL() string { return urlOf(s.Addr()) }
 func urlOf(address string) string { return "postgres://postgres@" + address + "/postgres" }
 
 // Pid returns the id of the process, also of one that has ended.
-func (s *Server) Pid() int { return s.process().cmd.Process.Pid }
+func (s *Server) Pid() int { return s.process().Pid() }
 
 // Log returns the last 64 KiB of what the server printed since its last start.
-func (s *Server) Log() string { return s.process().log.String() }
+func (s *Server) Log() string { return s.process().Log() }
 
-func (s *Server) process() *process {
+func (s *Server) process() *child.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.proc
@@ -117,17 +120,17 @@ func (s *Server) process() *process {
 
 // Stop ends the server in good order (a fast shutdown) and waits until it is gone. A
 // second Stop does nothing.
-func (s *Server) Stop() error { return s.process().end(syscall.SIGINT) }
+func (s *Server) Stop() error { return s.process().End(syscall.SIGINT) }
 
 // Crash ends the server at once (an immediate shutdown) and waits until it is gone. The
 // next start recovers, and empties unlogged tables.
-func (s *Server) Crash() error { return s.process().end(syscall.SIGQUIT) }
+func (s *Server) Crash() error { return s.process().End(syscall.SIGQUIT) }
 
 // Restart stops the server if it runs and starts it on the same port, with its data.
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.proc.end(syscall.SIGINT); err != nil {
+	if err := s.proc.End(syscall.SIGINT); err != nil {
 		return err
 	}
 	proc, err := s.launch(ctx)

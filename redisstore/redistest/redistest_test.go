@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pazzo-sessions/pazzo/internal/child"
 )
 
 // testContext ends well before the test binary's own limit, so that a hang
@@ -157,14 +159,14 @@ func TestPortRace(t *testing.T) {
 	defer l.Close()
 	taken := l.Addr().(*net.TCPAddr).Port
 	dir, tries := t.TempDir(), 0
-	p, port, err := launchOnFreePort(ctx, func(ctx context.Context, port int) (*process, error) {
+	p, port, err := ports.Start(func(port int) (*child.Process, error) {
 		if tries++; tries <= 2 {
 			port = taken
 		}
 		return launch(ctx, program, dir, serverReady, serverArgs(port, dir, nil))
 	})
 	must(t, err)
-	defer p.kill()
+	defer p.Kill()
 	if tries != 3 || port == taken {
 		t.Errorf("%d tries, port %d", tries, port)
 	}

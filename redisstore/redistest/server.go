@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"github.com/pazzo-sessions/pazzo/internal/child"
 )
 
 const (
@@ -28,7 +30,7 @@ type Server struct {
 	auth     *authority // nil without TLS
 
 	mu   sync.Mutex
-	proc *process
+	proc *child.Process
 }
 
 // Run starts one server that keeps its files in dir, and returns when it
@@ -65,7 +67,7 @@ func (s *Server) run(ctx context.Context, args func(port int) ([]string, error))
 	if s.program, err = serverProgram(); err != nil {
 		return err
 	}
-	s.proc, s.port, err = launchOnFreePort(ctx, func(ctx context.Context, port int) (*process, error) {
+	s.proc, s.port, err = ports.Start(func(port int) (*child.Process, error) {
 		var err error
 		if s.args, err = args(port); err != nil {
 			return nil, err
@@ -135,22 +137,22 @@ func (s *Server) CAFile() string {
 }
 
 // Pid returns the id of the process, also of one that has ended.
-func (s *Server) Pid() int { return s.process().cmd.Process.Pid }
+func (s *Server) Pid() int { return s.process().Pid() }
 
 // Log returns the last 64 KiB of what the server printed since its last start.
-func (s *Server) Log() string { return s.process().log.String() }
+func (s *Server) Log() string { return s.process().Log() }
 
 // Running reports whether the process is there; a paused one is.
 func (s *Server) Running() bool {
 	select {
-	case <-s.process().done:
+	case <-s.process().Gone():
 		return false
 	default:
 		return true
 	}
 }
 
-func (s *Server) process() *process {
+func (s *Server) process() *child.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.proc
@@ -158,18 +160,18 @@ func (s *Server) process() *process {
 
 // Stop ends the server in good order (SIGTERM) and waits until it is gone. A
 // second Stop does nothing.
-func (s *Server) Stop() error { return s.process().stop() }
+func (s *Server) Stop() error { return stop(s.process()) }
 
 // Kill ends the server at once (SIGKILL) and waits until it is gone. A second
 // Kill does nothing.
-func (s *Server) Kill() error { return s.process().kill() }
+func (s *Server) Kill() error { return s.process().Kill() }
 
 // Pause freezes the server (SIGSTOP). The kernel goes on accepting connections
 // and data for it.
-func (s *Server) Pause() error { return s.process().signal(syscall.SIGSTOP) }
+func (s *Server) Pause() error { return s.process().Signal(syscall.SIGSTOP) }
 
 // Resume lets a paused server go on (SIGCONT).
-func (s *Server) Resume() error { return s.process().signal(syscall.SIGCONT) }
+func (s *Server) Resume() error { return s.process().Signal(syscall.SIGCONT) }
 
 // Restart stops the server if it runs and starts it on the same port with the
 // same arguments. Its data is gone, unless the arguments had "--appendonly",
@@ -177,7 +179,7 @@ func (s *Server) Resume() error { return s.process().signal(syscall.SIGCONT) }
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.proc.stop(); err != nil {
+	if err := stop(s.proc); err != nil {
 		return err
 	}
 	proc, err := launch(ctx, s.program, s.dir, s.ready, s.args)
