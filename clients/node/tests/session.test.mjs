@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { inspect } from "node:util";
 import * as pazzo from "pazzo";
 import { Agent, KEY, Redis } from "./servers.mjs";
@@ -355,6 +356,8 @@ function users(Server) {
     await session.authenticate(user);
     return session;
   };
+  /** Lets the store's clock, in milliseconds, go on: lists go by the time of the login. */
+  const later = () => pause(2);
 
   test("a login renews the token and keeps the fields", async () => {
     const session = manager.acquire();
@@ -389,6 +392,7 @@ function users(Server) {
     const all = [];
     for (let i = 0; i < 3; i++) {
       all.push(await loggedIn("carl"));
+      await later();
     }
     const listed = await manager.sessions("carl");
     assert.deepEqual(
@@ -420,7 +424,9 @@ function users(Server) {
   test("the cap evicts the oldest, or refuses", async () => {
     const evicting = make({ maxPerUser: 2 });
     const first = await loggedIn("fay", evicting);
+    await later();
     await loggedIn("fay", evicting);
+    await later();
     await loggedIn("fay", evicting);
     await assert.rejects(fetched(manager, first.sealedToken).set("a", 1), pazzo.GoneError);
     assert.equal((await manager.sessions("fay")).length, 2);
