@@ -37,7 +37,8 @@
 -- Status: 0 ok, 1 absent, 2 ended, 3 superseded, 4 conflict, 5 exists, 6 other user,
 --   7 not an integer, 8 out of range, 9 not a list, 10 too large,
 --   254 unknown layout (at tells which), 255 corrupt data.
-local call, byte, sub, pack, unpackb = redis.call, string.byte, string.sub, struct.pack, struct.unpack
+local call, byte, sub, find, format = redis.call, string.byte, string.sub, string.find, string.format
+local pack, unpackb = struct.pack, struct.unpack
 local key, argv = KEYS[1], ARGV
 local head = argv[1]
 local layout, handle, mode, cleared, gen, secret, maxvalue, maxfields, maxsize, names, conditions, ops =
@@ -237,17 +238,17 @@ for i = create and 2 or 1, status == 0 and ops or 0 do
         new = argv[a]
         a = a + 1
       elseif kind == 6 then
-        local x, y = 0, tonumber(argv[a])
+        local x, y = 0, argv[a] + 0 -- which costs less than tonumber
         a = a + 1
         if old then
-          if old == '0' or string.find(old, '^%-?[1-9][0-9]*$') then x = tonumber(old) else status = 7 end
+          if old == '0' or find(old, '^%-?[1-9][0-9]*$') then x = old + 0 else status = 7 end
         end
         local sum = x + y
         if status == 0 and (x > 9007199254740991 or x < -9007199254740991 or y > 9007199254740991 or
             y < -9007199254740991 or sum > 9007199254740991 or sum < -9007199254740991) then
           status = 8
         end
-        new = string.format('%.0f', sum)
+        new = format('%.0f', sum)
         n = n + 1
         out[n] = pack('>BI4c0', old and 1 or 0, #new, new)
       elseif kind == 7 then
@@ -450,7 +451,7 @@ for i = 1, d, 1000 do call('HDEL', key, unpack(del, i, math.min(i + 999, d))) en
 if destroy then
   local why, keep = unpackb('>BI6', argv[a])
   call('HSET', key, '\0m', pack('>BBBI6I6', 1, 32, why, now, now + keep))
-  call('PEXPIREAT', key, string.format('%.0f', now + keep))
+  call('PEXPIREAT', key, format('%.0f', now + keep))
   return handle .. pack('>BI4BI6I6I4BI4', 0, 0, 0, now, 0, 0, live and 1 or 0, #owner) .. owner
 end
 if revised then r = pack('>I6I4', rev + 1, size) end
@@ -467,11 +468,9 @@ for i = 1001, k, 1000 do call('HSET', key, unpack(set, i, math.min(i + 999, k)))
 if dirty then
   local expires = touched + idle
   if deadline < expires then expires = deadline end
-  if create or expires ~= ends then call('PEXPIREAT', key, string.format('%.0f', expires)) end
+  if create or expires ~= ends then call('PEXPIREAT', key, format('%.0f', expires)) end
 end
 
 -- Answer.
-local answer = handle .. '\0\0\0\0\0\0' .. pack('>I6', now) .. r .. m
-if n == 0 then return answer end
-if n == 1 then return answer .. out[1] end
-return answer .. table.concat(out)
+if n > 1 then return handle .. '\0\0\0\0\0\0' .. pack('>I6', now) .. r .. m .. table.concat(out) end
+return handle .. '\0\0\0\0\0\0' .. pack('>I6', now) .. r .. m .. (n == 1 and out[1] or '')
