@@ -91,38 +91,53 @@ func New(opts *Options) *Store {
 func (s *Store) now() int64 { return s.startMS + time.Since(s.start).Milliseconds() }
 
 // Apply implements [record.Store].
-func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
+func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (reply record.Reply, err error) {
 	if err := ctx.Err(); err != nil {
 		return record.Reply{}, fmt.Errorf("%w: %w", record.ErrUnavailable, err)
 	}
-	var text string
-	var now int64
-	reads := b.SeldomWrites()
-	if reads {
-		var err error
-		if now, text, err = s.load(h); err != nil {
-			return record.Reply{}, err
-		}
-		if reply, _, ok := record.Splice(nil, text, b, now); ok {
-			return reply, nil
+	if err = s.apply(h, b, &reply); err != nil {
+		reply = record.Reply{}
+	}
+	return reply, err
+}
+
+// apply fills in a reply, which is large to copy about.
+func (s *Store) apply(h record.Handle, b *record.Batch, reply *record.Reply) error {
+	if b.SeldomWrites() {
+		if done, err := s.read(h, b, reply); done {
+			return err
 		}
 	}
 	work := s.scratch.Get().(*scratch)
 	defer s.release(work)
-	if reads {
-		if err := work.record.Decode(text); err != nil {
-			return record.Reply{}, err
-		}
-		if reply, changed := work.record.Apply(b, now); !changed {
-			return reply, nil
-		}
-	}
-	reply, err := s.write(h, b, work)
+	err := s.write(h, b, work, reply)
 	if err == record.ErrFull {
 		s.makeRoom()
-		reply, err = s.write(h, b, work)
+		*reply = record.Reply{}
+		err = s.write(h, b, work, reply)
 	}
-	return reply, err
+	return err
+}
+
+// read applies a batch that seldom writes. It is not done if this one does.
+func (s *Store) read(h record.Handle, b *record.Batch, reply *record.Reply) (done bool, err error) {
+	now, text, err := s.load(h)
+	if err != nil {
+		return true, err
+	}
+	if _, ok := record.Splice(nil, text, b, now, reply); ok {
+		return true, nil
+	}
+	work := s.scratch.Get().(*scratch)
+	defer s.release(work)
+	if err := work.record.Decode(text); err != nil {
+		return true, err
+	}
+	answer, changed := work.record.Apply(b, now)
+	if !changed {
+		*reply = answer
+	}
+	return !changed, nil
 }
 
 // load returns a record's encoding, for a batch that seldom writes. It is applied
@@ -142,40 +157,40 @@ func (s *Store) load(h record.Handle) (now int64, text string, err error) {
 	return now, text, err
 }
 
-// write applies a batch under the lock of its shard.
-func (s *Store) write(h record.Handle, b *record.Batch, work *scratch) (record.Reply, error) {
+// write applies a batch under the lock of its shard. reply is zero.
+func (s *Store) write(h record.Handle, b *record.Batch, work *scratch, reply *record.Reply) error {
 	shard := s.sessions.shard(h[0])
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if s.closed.Load() {
-		return record.Reply{}, errClosed()
+		return errClosed()
 	}
 	now := s.now()
 	at := shard.find(h)
 	text := shard.text(at)
-	if reply, encoded, ok := record.Splice(work.buf[:0], text, b, now); ok {
+	if encoded, ok := record.Splice(work.buf[:0], text, b, now, reply); ok {
 		work.buf = encoded
 		if !shard.keep(&s.shared, at, h, encoded, reply.Meta.Expires(), false) {
-			return record.Reply{}, record.ErrFull
+			return record.ErrFull
 		}
 		s.listeners.Changed(h)
-		return reply, nil
+		return nil
 	}
 	r := &work.record
 	if err := r.Decode(text); err != nil {
-		return record.Reply{}, err
+		return err
 	}
-	reply, changed := r.Apply(b, now)
-	if !changed {
-		return reply, nil
+	var changed bool
+	if *reply, changed = r.Apply(b, now); !changed {
+		return nil
 	}
 	work.buf = r.Append(work.buf[:0])
 	always := r.State == record.Dead
 	if !shard.keep(&s.shared, at, h, work.buf, r.Expires(), always) {
-		return record.Reply{}, record.ErrFull
+		return record.ErrFull
 	}
 	s.listeners.Changed(h)
-	return reply, nil
+	return nil
 }
 
 // ApplyIndex implements [record.Store].

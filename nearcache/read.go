@@ -31,7 +31,7 @@ func (c *Cache) answer(n *copy, b *record.Batch) (reply record.Reply, ok bool) {
 	}
 	var m record.Meta
 	if m.Unpack(n.text[:record.MetaSize]) == nil && m.Secret.Equal(b.Access.Secret) {
-		if reply, _, ok = record.Splice(nil, n.text, b, now); ok {
+		if _, ok = record.Splice(nil, n.text, b, now, &reply); ok {
 			return reply, true
 		}
 	}

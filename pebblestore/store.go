@@ -105,8 +105,7 @@ func (s *Store) read(ctx context.Context, b *record.Batch, w *work) (reply recor
 	if err != nil {
 		return record.Reply{}, false, err
 	}
-	reply, _, done = record.Splice(nil, e.text(), b, now)
-	if !done {
+	if _, done = record.Splice(nil, e.text(), b, now, &reply); !done {
 		if err := w.record.Decode(e.text()); err != nil {
 			return record.Reply{}, false, err
 		}
@@ -129,7 +128,7 @@ func (s *Store) change(b *record.Batch, w *work) (reply record.Reply, g *group, 
 		return record.Reply{}, nil, false, err
 	}
 	now := s.now()
-	if reply, text, ok := record.Splice(w.text[:0], old.text(), b, now); ok {
+	if text, ok := record.Splice(w.text[:0], old.text(), b, now, &reply); ok {
 		w.text = text
 		g, err = shard.put(s.engine, w.key, old, text, reply.Meta.Expires(), false)
 		return reply, g, true, err

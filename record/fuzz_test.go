@@ -16,7 +16,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		var r Record
 		err := r.Decode(s)
-		if _, _, ok := Splice(nil, s, batch(Get("cart")), start); ok && err != nil {
+		if _, ok := Splice(nil, s, batch(Get("cart")), start, new(Reply)); ok && err != nil {
 			t.Fatalf("Splice reads what Decode does not: %v", err)
 		}
 		if justified := (len(s)/2 + 1) * 2; cap(r.Fields) > max(justified, 4) {

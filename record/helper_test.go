@@ -86,7 +86,11 @@ func apply(t testing.TB, r *Record, b *Batch, now int64) Reply {
 			t.Fatal(err)
 		}
 	}
-	spliced, encoded, ok := Splice([]byte("before"), text(r), b, now)
+	var spliced Reply
+	encoded, ok := Splice([]byte("before"), text(r), b, now, &spliced)
+	if !ok && !reflect.DeepEqual(spliced, Reply{}) {
+		t.Errorf("what was not spliced left %+v in the reply", spliced)
+	}
 	reply, changed := r.Apply(b, now)
 	if ok {
 		checkSplice(t, r, spliced, string(encoded), reply, changed)

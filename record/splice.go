@@ -4,29 +4,36 @@ import "encoding/binary"
 
 // Splice applies b to the record that s encodes without decoding it, if that is
 // simple: one Get, or one Set or Add on a field that there is, by an access that the
-// meta data decide. It answers what Record.Apply does; of a write it appends the new
-// encoding to dst. ok is false, and dst as it was, when the batch is to be applied in
-// full.
-func Splice(dst []byte, s string, b *Batch, now int64) (reply Reply, encoded []byte, ok bool) {
+// meta data decide. It puts into reply, which is zero, what Record.Apply answers; of a
+// write it appends the new encoding to dst. ok is false, and dst and reply as they were,
+// when the batch is to be applied in full.
+func Splice(dst []byte, s string, b *Batch, now int64, reply *Reply) (encoded []byte, ok bool) {
+	if encoded, ok = splice(dst, s, b, now, reply); !ok {
+		*reply = Reply{}
+	}
+	return encoded, ok
+}
+
+func splice(dst []byte, s string, b *Batch, now int64, reply *Reply) (encoded []byte, ok bool) {
 	if len(b.Ops) != 1 || len(b.Conditions) > 0 || len(s) < MetaSize {
-		return Reply{}, dst, false
+		return dst, false
 	}
 	op, m := &b.Ops[0], &reply.Meta
 	if op.Kind != OpGet && op.Kind != OpSet && op.Kind != OpAdd || m.Unpack(s[:MetaSize]) != nil || now >= m.Expires() {
-		return Reply{}, dst, false
+		return dst, false
 	}
 	if status, decided := b.Access.Judge(m); status != OK || !decided {
-		return Reply{}, dst, false
+		return dst, false
 	}
 	reply.Now = now
-	place, ok := look(s, op.Name, &reply)
+	place, ok := look(s, op.Name, reply)
 	if !ok {
-		return Reply{}, dst, false
+		return dst, false
 	}
 	value := Value{Text: s[place.start:place.end], Found: place.end > 0}
 	if op.Kind == OpGet {
 		reply.Values = []Value{value}
-		return reply, dst, true
+		return dst, true
 	}
 	text, status := op.Text, OK
 	if op.Kind == OpAdd {
@@ -34,7 +41,7 @@ func Splice(dst []byte, s string, b *Batch, now int64) (reply Reply, encoded []b
 	}
 	grows := len(text) - len(value.Text)
 	if !value.Found || status != OK || grows > 0 && reply.Size+grows > b.Limits.OrDefault().Size {
-		return Reply{}, dst, false
+		return dst, false
 	}
 	reply.Values = make([]Value, 1)
 	if op.Kind == OpAdd {
@@ -44,7 +51,7 @@ func Splice(dst []byte, s string, b *Batch, now int64) (reply Reply, encoded []b
 	reply.Size += grows
 	dst = binary.AppendUvarint(append(dst, s[:MetaSize]...), reply.Revision)
 	dst = appendText(append(dst, s[place.revised:place.length]...), text)
-	return reply, append(dst, s[place.end:]...), true
+	return append(dst, s[place.end:]...), true
 }
 
 // place is where a field stands in an encoding.

@@ -38,7 +38,7 @@ func TestSplice(t *testing.T) {
 		{"a wrong token", open(2, key(3), Get("a")), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, _, ok := Splice(nil, text(r), test.batch, start); ok != test.ok {
+			if _, ok := Splice(nil, text(r), test.batch, start, new(Reply)); ok != test.ok {
 				t.Errorf("spliced: %v", ok)
 			}
 			var copied Record
@@ -48,11 +48,11 @@ func TestSplice(t *testing.T) {
 			apply(t, &copied, test.batch, start)
 		})
 	}
-	if _, _, ok := Splice(nil, text(r), held(2, Get("a")), r.Expires()); ok {
+	if _, ok := Splice(nil, text(r), held(2, Get("a")), r.Expires(), new(Reply)); ok {
 		t.Error("an expired record was read")
 	}
 	for n := range len(text(r)) {
-		if _, _, ok := Splice(nil, text(r)[:n], held(2, Get("a")), start); ok {
+		if _, ok := Splice(nil, text(r)[:n], held(2, Get("a")), start, new(Reply)); ok {
 			t.Errorf("the first %d bytes of a record were read", n)
 		}
 	}
