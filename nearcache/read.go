@@ -70,28 +70,41 @@ func (c *Cache) read(ctx context.Context, h record.Handle, b *record.Batch) (rec
 		return c.pass(ctx, h, b)
 	}
 	c.misses.Add(1)
-	l, first := c.join(h)
-	if first {
-		c.load(ctx, h, l)
-	} else {
-		select {
-		case <-l.done:
-		case <-ctx.Done():
-			return record.Reply{}, fmt.Errorf("%w: %w", record.ErrUnavailable, ctx.Err())
-		}
+	l := c.fetch(ctx, h, false)
+	if l == nil {
+		return record.Reply{}, fmt.Errorf("%w: %w", record.ErrUnavailable, ctx.Err())
 	}
 	return c.loaded(ctx, h, b, l)
 }
 
 // readFresh answers by what the store has now.
 func (c *Cache) readFresh(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
-	l := &load{done: make(chan struct{})}
-	s := c.shard(h)
-	s.mu.Lock()
-	s.get(h).begin(l)
-	s.mu.Unlock()
-	c.load(ctx, h, l)
-	return c.loaded(ctx, h, b, l)
+	return c.loaded(ctx, h, b, c.fetch(ctx, h, true))
+}
+
+// fetch returns a load that has ended, or nil if ctx has before. A fresh one is the
+// caller's own.
+func (c *Cache) fetch(ctx context.Context, h record.Handle, fresh bool) *load {
+	if fresh {
+		l := &load{done: make(chan struct{})}
+		s := c.shard(h)
+		s.mu.Lock()
+		s.get(h).begin(l)
+		s.mu.Unlock()
+		c.load(ctx, h, l)
+		return l
+	}
+	l, first := c.join(h)
+	if first {
+		c.load(ctx, h, l)
+		return l
+	}
+	select {
+	case <-l.done:
+		return l
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // loaded answers by what was loaded, or has the store answer.

@@ -15,6 +15,7 @@ type View struct {
 	record record.Record
 	values []atomic.Pointer[any] // of the fields
 	end    int64                 // when it is good no longer, if not before
+	clock  int64                 // as the copy's
 	gone   atomic.Bool
 }
 
@@ -48,7 +49,7 @@ func (c *Cache) View(h record.Handle, a record.Access) *View {
 }
 
 func (c *Cache) newView(n *copy) *View {
-	v := &View{cache: c, end: n.until}
+	v := &View{cache: c, end: n.until, clock: n.clock}
 	if v.record.Decode(n.text) != nil || v.record.State != record.Live {
 		return nil
 	}

@@ -18,6 +18,8 @@ const (
 	NamePrevious = "\x00p" // record.Previous.Pack
 	NameUser     = "\x00u" // time of authentication 6 | user
 	NameDevice   = "\x00d"
+	// NameFresh is in no hash: who asks for it has an agent ask the store, not its cache.
+	NameFresh = "\x00f"
 	NameBlocked  = "\x00b" // blocked until 6
 )
 

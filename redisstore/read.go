@@ -18,6 +18,9 @@ import (
 func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply record.Reply, done bool, err error) {
 	for i := range b.Ops {
 		if b.Ops[i].Kind == record.OpGetAll {
+			if b.Fresh {
+				return reply, false, nil // an agent may answer HGETALL from its cache
+			}
 			return s.readAll(ctx, key, b)
 		}
 	}
@@ -29,6 +32,9 @@ func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply re
 		} else {
 			names = append(names, protocol.NameUser, protocol.NameDevice)
 		}
+	}
+	if b.Fresh {
+		names = append(names, protocol.NameFresh)
 	}
 	result, err := s.query(ctx, func(c rueidis.Client) rueidis.Completed {
 		return c.B().Hmget().Key(key).Field(names...).Build()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pazzo-sessions/pazzo/memcachedstore"
 	"github.com/pazzo-sessions/pazzo/memstore"
+	"github.com/pazzo-sessions/pazzo/nearcache"
 	"github.com/pazzo-sessions/pazzo/pebblestore"
 	"github.com/pazzo-sessions/pazzo/pgstore"
 	"github.com/pazzo-sessions/pazzo/record"
@@ -33,10 +34,32 @@ var ErrURL = errors.New("stores: invalid store URL")
 //	unix:///path                  an agent at its socket
 //	pazzo://host:port             an agent over TCP, and pazzos over TLS
 //
+// A store that can tell of changes, Redis, PostgreSQL or an agent, takes two parameters
+// more: nearcache=1 puts a near cache of the default size in front of it, nearcache=BYTES
+// one of that size, and max_stale=DURATION says how old its reads can be at most
+// (nearcache.Options). The store is a *nearcache.Cache then.
+//
 // ctx bounds the connecting. An error for an invalid URL names what is wrong and
 // what is allowed, but no password; an unreachable server is
 // record.ErrUnavailable.
 func Open(ctx context.Context, rawURL string) (record.Store, error) {
+	bare, options, err := cutNearCache(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	store, err := open(ctx, bare)
+	if err != nil || options == nil {
+		return store, err
+	}
+	cache, err := nearcache.New(store, options)
+	if err != nil {
+		store.Close()
+		return nil, fmt.Errorf("%w: %w", ErrURL, err)
+	}
+	return cache, nil
+}
+
+func open(ctx context.Context, rawURL string) (record.Store, error) {
 	scheme, rest, found := strings.Cut(rawURL, ":")
 	if !found {
 		scheme = ""

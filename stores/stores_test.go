@@ -8,6 +8,7 @@ import (
 
 	"github.com/pazzo-sessions/pazzo/memcachedstore"
 	"github.com/pazzo-sessions/pazzo/memcachedstore/memcachedtest"
+	"github.com/pazzo-sessions/pazzo/nearcache"
 	"github.com/pazzo-sessions/pazzo/pebblestore"
 	"github.com/pazzo-sessions/pazzo/pgstore"
 	"github.com/pazzo-sessions/pazzo/pgstore/pgtest"
@@ -43,6 +44,27 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+func TestNearCache(t *testing.T) {
+	server := redistest.Start(t).URL()
+	for url, cached := range map[string]bool{
+		server + "?nearcache=1":                                 true,
+		server + "?prefix=x:&nearcache=1000000&max_stale=500ms": true,
+		server + "?prefix=x:&nearcache=0":                       false,
+		"memory:?nearcache=1":                                   true,
+	} {
+		store, err := Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := store.(*nearcache.Cache); ok != cached {
+			t.Errorf("%s: %T", url, store)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	for url, want := range map[string]error{
 		"":                                   ErrURL,
@@ -61,6 +83,15 @@ func TestOpenErrors(t *testing.T) {
 		"postgres://u:TOPSECRET@127.0.0.1:1": record.ErrUnavailable,
 		"memcached://u:TOPSECRET@h":          memcachedstore.ErrURL,
 		"memcached://127.0.0.1:1":            record.ErrUnavailable,
+		"redis://127.0.0.1:1?nearcache=1":    record.ErrUnavailable,
+		"redis://h?nearcache=yes":            ErrURL,
+		"redis://h?nearcache=-1":             ErrURL,
+		"redis://h?nearcache=1&nearcache=1":  ErrURL,
+		"redis://h?nearcache=1&max_stale=2":  ErrURL,
+		"redis://h?max_stale=2s":             ErrURL,
+		"memory:?nearcache=100":              nearcache.ErrOptions,
+		"memory:?nearcache=1&max_stale=1ms":  nearcache.ErrOptions,
+		"memory:?nearcache=0&max=0":          ErrURL,
 		"pebble:relative":                    pebblestore.ErrOptions,
 	} {
 		store, err := Open(context.Background(), url)

@@ -49,11 +49,9 @@ func client(a *Agent, r request, t *task) {
 		t.w.Verbatim(a.list(c.user.Load()))
 	case (r.is(1, "NO-EVICT") || r.is(1, "NO-TOUCH")) && r.Len() == 3 && (r.is(2, "ON") || r.is(2, "OFF")):
 		t.w.Simple("OK") // nothing is evicted or touched in any case
-	case r.is(1, "TRACKING") && r.is(2, "OFF"):
-		t.w.Simple("OK")
-	case r.is(1, "TRACKING"):
-		t.w.Error("ERR pazzo: this agent does not track keys; switch the client's cache off")
-	case r.is(1, "ID"), r.is(1, "GETNAME"), r.is(1, "SETNAME"), r.is(1, "SETINFO"), r.is(1, "INFO"), r.is(1, "NO-EVICT"), r.is(1, "NO-TOUCH"):
+	case r.is(1, "TRACKING") && r.Len() > 2:
+		clientTracking(r, t)
+	case r.is(1, "ID"), r.is(1, "GETNAME"), r.is(1, "SETNAME"), r.is(1, "SETINFO"), r.is(1, "INFO"), r.is(1, "NO-EVICT"), r.is(1, "NO-TOUCH"), r.is(1, "TRACKING"):
 		wrongSubcommandArgs(r, t)
 	default:
 		unknownSubcommand(r, t)

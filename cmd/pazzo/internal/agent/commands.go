@@ -50,7 +50,7 @@ func newCommands() map[string]*command {
 		{"QUIT", -1, 0, true, "ends the connection", quit},
 		{"RESET", 1, 0, true, "makes the connection as new", reset},
 		{"SELECT", 2, 0, false, "chooses one of 16 databases; only memory has other than 0", selectDatabase},
-		{"CLIENT", -2, 0, false, "GETNAME, ID, INFO, LIST, NO-EVICT, NO-TOUCH, SETINFO, SETNAME", client},
+		{"CLIENT", -2, 0, false, "GETNAME, ID, INFO, LIST, NO-EVICT, NO-TOUCH, SETINFO, SETNAME, TRACKING", client},
 		{"COMMAND", -1, 0, false, "COUNT, DOCS, INFO, LIST: what there is", commandInfo},
 		{"CONFIG", -2, 0, false, "GET maxmemory-policy", configGet},
 		{"INFO", -1, 0, false, "about the agent", info},
@@ -80,7 +80,7 @@ func (a *Agent) prepare(ctx context.Context, c *conn, cmd *resp.Command, t *task
 	case c.space == nil && !known.login:
 		t.w.Error("NOAUTH Authentication required.")
 	default:
-		t.space = c.space
+		t.space, t.tracked = c.space, c.pushes.Load() != nil
 		known.run(a, request{cmd, ctx, c}, t)
 	}
 }

@@ -30,7 +30,10 @@ type conn struct {
 	// pipeline lets commands wait for a slow store together; else it is nil.
 	pipeline *pipeline
 	closing  bool // after this reply
-	written  time.Time
+
+	sending sync.Mutex // guards written, and keeps replies and pushes apart
+	written time.Time
+	pushes  atomic.Pointer[pushes] // nil unless the client has asked for them
 
 	mu       sync.Mutex // guards draining against a deadline for reads that is being set
 	draining bool
@@ -79,6 +82,7 @@ func newConn(a *Agent, nc net.Conn) *conn {
 func (c *conn) serve(ctx context.Context) {
 	defer c.r.Close()
 	defer c.nc.Close()
+	defer c.untrack()
 	if c.agent.slow {
 		c.pipeline = startPipeline(ctx, c)
 		defer c.pipeline.close()
@@ -114,6 +118,7 @@ func (c *conn) become(ctx context.Context, one *user) error {
 	if err != nil {
 		return err
 	}
+	c.untrack()
 	c.space = space
 	c.user.Store(one)
 	if !c.agent.settings().users.still(one) { // a reload has looked through the connections before
@@ -210,7 +215,18 @@ func (c *conn) flush() error {
 	return err
 }
 
+// send sends replies, and before them the changes that the client is to be told of.
 func (c *conn) send(replies []byte) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if p := c.pushes.Load(); p != nil {
+		if changes := p.take(); changes != nil {
+			replies = append(changes, replies...)
+		}
+	}
+	if len(replies) == 0 {
+		return nil
+	}
 	timeout := c.agent.settings().WriteTimeout
 	if now := time.Now(); now.Sub(c.written) > timeout/4 {
 		if err := c.nc.SetWriteDeadline(now.Add(timeout)); err != nil {

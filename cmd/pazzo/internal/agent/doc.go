@@ -9,5 +9,5 @@
 // several commands of one connection wait for a slow store at the same time. A
 // command comes in through the table in commands.go, becomes a task (task.go), and
 // is answered by script.go, hash.go, server.go, client.go, info.go or inspect.go.
-// space.go holds the stores, users.go who may use which, snapshot.go the file.
+// tracking.go tells clients of changes. space.go holds the stores, users.go who may use which, snapshot.go the file.
 package agent

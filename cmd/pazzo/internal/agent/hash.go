@@ -21,15 +21,61 @@ func readSession(t *task, show func(t *task, reply *record.Reply)) {
 		return
 	}
 	t.handle, t.lane, t.show = h, h[0], show
-	t.work = showSession
+	t.ask, t.work = showSession, read
 }
 
-// passOn makes work the way of a plain read, if it is prepared, to a store whose
-// server answers those itself.
-func passOn(t *task, work func(ctx context.Context, a *Agent, t *task)) {
-	if t.work != nil && t.space.relay != nil {
-		t.work = work
+// passOn makes ask the way of a plain read, if it is prepared, to a store whose server
+// answers those itself.
+func passOn(t *task, ask func(ctx context.Context, a *Agent, t *task)) {
+	if t.ask != nil && t.space.relay != nil {
+		t.ask = ask
 	}
+}
+
+// read does a plain read.
+func read(ctx context.Context, a *Agent, t *task) {
+	switch {
+	case t.tracked:
+		showTracked(ctx, a, t)
+	case t.space.cache == nil:
+		t.ask(ctx, a, t)
+	case !showCopy(ctx, t):
+		done := t.space.cache.Bypass(t.handle)
+		defer done()
+		t.ask(ctx, a, t)
+	}
+}
+
+// showCopy answers by the near cache, if that can tell.
+func showCopy(ctx context.Context, t *task) bool {
+	view := t.space.cache.Peek(ctx, t.handle, t.fresh)
+	if view == nil {
+		return false
+	}
+	reply, ok := view.Apply(&t.batch)
+	if ok {
+		t.show(t, &reply)
+	}
+	return ok
+}
+
+// showTracked answers a client that keeps copies: by the record as it is where changes are
+// told of, and all of it.
+func showTracked(ctx context.Context, a *Agent, t *task) {
+	r, now, err := t.space.tracker.source.Record(ctx, t.handle)
+	if err != nil {
+		a.storeError(t, err)
+		return
+	}
+	reply := record.Reply{Now: now}
+	if r.State == record.Live && now < r.Expires() {
+		if r.Meta.HasPrevious {
+			packed := r.Previous.Pack()
+			t.previous = string(packed[:])
+		}
+		reply, _ = r.Apply(&t.batch, now)
+	}
+	t.show(t, &reply)
 }
 
 func showSession(ctx context.Context, a *Agent, t *task) {
@@ -93,6 +139,8 @@ func askFor(t *task) bool {
 	identity := false
 	for _, name := range t.args {
 		switch {
+		case name == protocol.NameFresh:
+			t.fresh = true
 		case name == protocol.NameUser, name == protocol.NameDevice:
 			identity = true
 		case isField(name):
@@ -146,6 +194,8 @@ func answerHidden(t *task, name string, reply *record.Reply) {
 		t.w.Bulk(packed[:])
 	case protocol.NameRevision:
 		t.w.Text(protocol.RevisionField(reply))
+	case protocol.NamePrevious:
+		answerValue(t, record.Value{Text: t.previous, Found: t.previous != ""})
 	case protocol.NameUser:
 		text := protocol.UserField(&reply.Identity)
 		answerValue(t, record.Value{Text: text, Found: text != ""})
@@ -183,7 +233,10 @@ func answerAll(t *task, reply *record.Reply) {
 		t.w.Map(0)
 		return
 	}
-	names := append(make([]string, 0, 4), protocol.NameMeta, protocol.NameRevision)
+	names := append(make([]string, 0, 5), protocol.NameMeta, protocol.NameRevision)
+	if t.previous != "" {
+		names = append(names, protocol.NamePrevious)
+	}
 	if reply.Identity.User != "" {
 		names = append(names, protocol.NameUser)
 	}
@@ -232,6 +285,8 @@ func typeOf(_ *Agent, r request, t *task) {
 // primary.
 func del(_ *Agent, r request, t *task) {
 	switch key := r.String(1); {
+	case key == t.space.prefix+"none" && t.tracked:
+		answerWhenTold(t)
 	case key == t.space.prefix+"none":
 		t.w.Int(0)
 	case !strings.HasPrefix(key, t.space.prefix):

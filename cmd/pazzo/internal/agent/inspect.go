@@ -59,6 +59,10 @@ func pazzoInfo(a *Agent, r request, t *task) {
 			records, bytes := t.space.memory.Stats()
 			pairs = append(pairs, pair{"records", fmt.Sprint(records)}, pair{"bytes", fmt.Sprint(bytes)})
 		}
+		if t.space.cache != nil {
+			s := t.space.cache.Stats()
+			pairs = append(pairs, pair{"cache hits", fmt.Sprint(s.Hits)}, pair{"cache misses", fmt.Sprint(s.Misses)}, pair{"cache bytes", fmt.Sprint(s.Bytes)})
+		}
 		if at := a.snapshots.last.Load(); at != nil {
 			pairs = append(pairs, pair{"snapshot", moment(at.UnixMilli())})
 		}

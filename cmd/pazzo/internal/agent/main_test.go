@@ -149,7 +149,7 @@ func readReply(r *bufio.Reader) (string, error) {
 	}
 	n := 0
 	switch line[0] {
-	case '$', '=', '*', '~', '%':
+	case '$', '=', '*', '~', '%', '>':
 		if _, err := fmt.Sscanf(line[1:], "%d", &n); err != nil {
 			return line, err
 		}

@@ -123,10 +123,11 @@ func prepareBatch(t *task) {
 
 // applyBatch applies the batch, and answers as apply.lua does.
 func applyBatch(ctx context.Context, a *Agent, t *task) {
-	if t.space.relay != nil {
+	if t.space.relay != nil && t.space.cache == nil {
 		t.relay(ctx, a, !t.batch.ReadOnly())
 		return
 	}
+	t.batch.Fresh = true // a client calls the script because a plain read did not do
 	reply, err := t.space.store.Apply(ctx, t.handle, &t.batch)
 	var unknown record.LayoutError
 	switch {

@@ -76,6 +76,9 @@ func hello(a *Agent, r request, t *task) {
 		r.conn.name.Store(&name)
 	}
 	r.conn.out.RESP3, t.w.RESP3 = resp3, resp3
+	if !resp3 {
+		r.conn.untrack()
+	}
 	greet(r.conn, t.w)
 }
 
@@ -153,6 +156,7 @@ func (r *request) become(a *Agent, t *task, one *user) bool {
 // reset makes the connection as new.
 func reset(a *Agent, r request, t *task) {
 	c := r.conn
+	c.untrack()
 	c.name.Store(nil)
 	c.user.Store(nil)
 	c.space = nil
@@ -177,6 +181,7 @@ func selectDatabase(a *Agent, r request, t *task) {
 	case err != nil:
 		a.storeError(t, err)
 	default:
+		r.conn.untrack()
 		r.conn.space = space
 		t.w.Simple("OK")
 	}

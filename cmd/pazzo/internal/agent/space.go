@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pazzo-sessions/pazzo/memstore"
+	"github.com/pazzo-sessions/pazzo/nearcache"
 	"github.com/pazzo-sessions/pazzo/protocol"
 	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/stores"
@@ -19,9 +20,11 @@ import (
 // space is the keys of one prefix in one database, and the store that has them.
 type space struct {
 	spaceName
-	store record.Store
-	index hashIndex // nil if there is a relay
-	relay relay     // nil unless the store's server runs the scripts itself
+	store   record.Store
+	cache   *nearcache.Cache // store, if it is one; it has a store of the others' kinds behind it
+	index   hashIndex        // nil if there is a relay
+	relay   relay            // nil unless the store's server runs the scripts itself
+	tracker *tracker         // nil if the store cannot tell of changes
 	// memory is the store if it is the one in memory, else nil.
 	memory *memstore.Store
 }
@@ -100,15 +103,31 @@ func (s *spaces) get(ctx context.Context, database int, prefix string) (*space, 
 	if err != nil {
 		return nil, err
 	}
-	one := &space{spaceName: name, store: store}
-	one.relay, _ = store.(relay)
-	one.index, _ = store.(hashIndex)
-	one.memory, _ = store.(*memstore.Store)
-	if one.relay == nil && one.index == nil {
+	one, err := newSpace(name, store)
+	if err != nil {
 		store.Close()
-		return nil, fmt.Errorf("%w store: an agent cannot use this kind", ErrConfig)
+		return nil, err
 	}
 	s.byName[name] = one
+	return one, nil
+}
+
+// newSpace takes in what kind of store the space has.
+func newSpace(name spaceName, store record.Store) (*space, error) {
+	one := &space{spaceName: name, store: store}
+	behind := store
+	if cache, ok := store.(*nearcache.Cache); ok {
+		one.cache, behind = cache, cache.Store
+	}
+	one.relay, _ = behind.(relay)
+	one.index, _ = behind.(hashIndex)
+	one.memory, _ = behind.(*memstore.Store)
+	if source, ok := behind.(record.Notifier); ok {
+		one.tracker = newTracker(name.prefix, source)
+	}
+	if one.relay == nil && one.index == nil {
+		return nil, fmt.Errorf("%w store: an agent cannot use this kind", ErrConfig)
+	}
 	return one, nil
 }
 

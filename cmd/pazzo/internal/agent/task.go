@@ -31,7 +31,13 @@ type task struct {
 	tag    protocol.Tag
 	step   record.IndexStep
 	answer []byte
-	show   func(t *task, reply *record.Reply) // answers a read of a session
+
+	// Of a plain read.
+	ask      func(ctx context.Context, a *Agent, t *task) // asks the store and answers
+	show     func(t *task, reply *record.Reply)           // answers
+	fresh    bool                                         // not from the near cache
+	tracked  bool                                         // the client is told of changes
+	previous string                                       // the previous generation, if it is to be shown
 
 	// For a pipeline.
 	own  resp.Writer   // w, there

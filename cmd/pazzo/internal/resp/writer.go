@@ -98,6 +98,9 @@ func (w *Writer) Map(n int) {
 	}
 }
 
+// Push begins a push of n elements, which only RESP3 has.
+func (w *Writer) Push(n int) { w.head('>', n) }
+
 // Set begins a set of n elements. To RESP2 that is an array.
 func (w *Writer) Set(n int) {
 	if w.RESP3 {
