@@ -40,6 +40,8 @@ type engine struct {
 	removed    int64    // bytes that the sweeper has removed; its own
 	control    *control // nil if there is none
 
+	listeners sync.Map // *record.Listeners by prefix
+
 	users   atomic.Int64  // stores and backups; the last to leave closes
 	opening atomic.Bool   // the database is being opened
 	serving atomic.Bool   // neither being opened nor closed

@@ -19,8 +19,9 @@ import (
 // such read in the same one of 1,024 shards.
 type Store struct {
 	*engine
-	prefix string // preceded by its length in one byte
-	closed atomic.Bool
+	prefix    string            // preceded by its length in one byte
+	listeners *record.Listeners // of the prefix
+	closed    atomic.Bool
 }
 
 var _ record.Store = (*Store)(nil)
@@ -39,7 +40,8 @@ func (s *Store) WithPrefix(prefix string) (record.Store, error) {
 }
 
 func newStore(en *engine, prefix string) *Store {
-	return &Store{engine: en, prefix: string([]byte{byte(len(prefix))}) + prefix}
+	listeners, _ := en.listeners.LoadOrStore(prefix, &record.Listeners{})
+	return &Store{engine: en, prefix: string([]byte{byte(len(prefix))}) + prefix, listeners: listeners.(*record.Listeners)}
 }
 
 // work is what one call works on.
@@ -71,7 +73,7 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 	}
 	w := works.Get().(*work)
 	defer w.release()
-	w.key = append(append(append(w.key[:0], sessionKind), s.prefix...), h[:]...)
+	s.setKey(w, h)
 	if b.SeldomWrites() {
 		if reply, done, err := s.read(ctx, b, w); done || err != nil {
 			return reply, err
@@ -81,6 +83,9 @@ func (s *Store) Apply(ctx context.Context, h record.Handle, b *record.Batch) (re
 		return record.Reply{}, err
 	}
 	reply, g, wrote, err := s.change(b, w)
+	if wrote {
+		s.listeners.Changed(h)
+	}
 	if err != nil {
 		return record.Reply{}, err
 	}
@@ -115,6 +120,11 @@ func (s *Store) read(ctx context.Context, b *record.Batch, w *work) (reply recor
 		}
 	}
 	return reply, true, unavailable(s.await(ctx, e.group))
+}
+
+// setKey sets w.key to that of a session.
+func (s *Store) setKey(w *work, h record.Handle) {
+	w.key = append(append(append(w.key[:0], sessionKind), s.prefix...), h[:]...)
 }
 
 // change applies a batch. The answer holds once g is written; wrote tells whether the

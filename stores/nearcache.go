@@ -24,6 +24,9 @@ func cutNearCache(rawURL string) (bare string, o *nearcache.Options, err error) 
 	if err != nil || !query.Has(nearCache) && !query.Has(maxStale) {
 		return rawURL, nil, nil // what else is wrong, the store says
 	}
+	if strings.HasPrefix(place, "memory:") || strings.HasPrefix(place, "pebble:") {
+		return "", nil, fmt.Errorf("%w: %s is for a store on a server; memory and pebble are in this process", ErrURL, nearCache)
+	}
 	if o, err = nearCacheOptions(query); err != nil {
 		return "", nil, err
 	}

@@ -30,7 +30,7 @@ var ErrURL = errors.New("stores: invalid store URL")
 //	redis://host:port/db          and rediss, redis+sentinel, rediss+sentinel,
 //	                              redis+cluster, rediss+cluster; see redisstore.Open
 //	postgres://host:port/database PostgreSQL, also postgresql; see pgstore.Open
-//	memcached://host:port,…       memcached; see memcachedstore.Open
+//	memcached://host:port,…       memcached, also memcacheds; see memcachedstore.Open
 //	unix:///path                  an agent at its socket
 //	pazzo://host:port             an agent over TCP, and pazzos over TLS
 //
@@ -81,14 +81,14 @@ func open(ctx context.Context, rawURL string) (record.Store, error) {
 			return nil, err
 		}
 		return store, nil
-	case "memcached":
+	case "memcached", "memcacheds":
 		store, err := memcachedstore.Open(ctx, rawURL, nil)
 		if err != nil {
 			return nil, err
 		}
 		return store, nil
 	}
-	return nil, fmt.Errorf("%w: the scheme must be memory, memcached, pebble, postgres, postgresql, redis, rediss, redis or rediss with +sentinel or +cluster, unix, pazzo or pazzos", ErrURL)
+	return nil, fmt.Errorf("%w: the scheme must be memory, memcached, memcacheds, pebble, postgres, postgresql, redis, rediss, redis or rediss with +sentinel or +cluster, unix, pazzo or pazzos", ErrURL)
 }
 
 func openMemory(rest string) (record.Store, error) {

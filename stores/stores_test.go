@@ -30,6 +30,7 @@ func TestOpen(t *testing.T) {
 		redistest.Start(t).URL() + "?prefix=x:":     "redis",
 		database + "?prefix=x:":                     "postgres",
 		memcachedtest.Start(t).URL() + "?prefix=x:": "memcached",
+		memcachedtest.StartSecured(t).URL():         "memcached",
 	} {
 		store, err := Open(context.Background(), url)
 		if err != nil {
@@ -50,7 +51,6 @@ func TestNearCache(t *testing.T) {
 		server + "?nearcache=1":                                 true,
 		server + "?prefix=x:&nearcache=1000000&max_stale=500ms": true,
 		server + "?prefix=x:&nearcache=0":                       false,
-		"memory:?nearcache=1":                                   true,
 	} {
 		store, err := Open(t.Context(), url)
 		if err != nil {
@@ -67,32 +67,32 @@ func TestNearCache(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	for url, want := range map[string]error{
-		"":                                   ErrURL,
-		"redis":                              ErrURL,
-		"mysql://u:TOPSECRET@host":           ErrURL,
-		"memory:?size=1":                     ErrURL,
-		"memory:?max=0":                      ErrURL,
-		"memory:here":                        ErrURL,
-		"redis://u:TOPSECRET@h?a=b":          redisstore.ErrURL,
-		"redis://u:TOPSECRET@127.0.0.1:1":    record.ErrUnavailable,
-		"unix://u:TOPSECRET@host/socket":     redisstore.ErrURL,
-		"unix://u:TOPSECRET@/no/such":        record.ErrUnavailable,
-		"pazzo://u:TOPSECRET@127.0.0.1:1":    record.ErrUnavailable,
-		"pazzos://u:TOPSECRET@h?ca=/none":    redisstore.ErrURL,
-		"postgres://u:TOPSECRET@h?schema=A":  pgstore.ErrURL,
-		"postgres://u:TOPSECRET@127.0.0.1:1": record.ErrUnavailable,
-		"memcached://u:TOPSECRET@h":          memcachedstore.ErrURL,
-		"memcached://127.0.0.1:1":            record.ErrUnavailable,
-		"redis://127.0.0.1:1?nearcache=1":    record.ErrUnavailable,
-		"redis://h?nearcache=yes":            ErrURL,
-		"redis://h?nearcache=-1":             ErrURL,
-		"redis://h?nearcache=1&nearcache=1":  ErrURL,
-		"redis://h?nearcache=1&max_stale=2":  ErrURL,
-		"redis://h?max_stale=2s":             ErrURL,
-		"memory:?nearcache=100":              nearcache.ErrOptions,
-		"memory:?nearcache=1&max_stale=1ms":  nearcache.ErrOptions,
-		"memory:?nearcache=0&max=0":          ErrURL,
-		"pebble:relative":                    pebblestore.ErrOptions,
+		"":                                    ErrURL,
+		"redis":                               ErrURL,
+		"mysql://u:TOPSECRET@host":            ErrURL,
+		"memory:?size=1":                      ErrURL,
+		"memory:?max=0":                       ErrURL,
+		"memory:here":                         ErrURL,
+		"redis://u:TOPSECRET@h?a=b":           redisstore.ErrURL,
+		"redis://u:TOPSECRET@127.0.0.1:1":     record.ErrUnavailable,
+		"unix://u:TOPSECRET@host/socket":      redisstore.ErrURL,
+		"unix://u:TOPSECRET@/no/such":         record.ErrUnavailable,
+		"pazzo://u:TOPSECRET@127.0.0.1:1":     record.ErrUnavailable,
+		"pazzos://u:TOPSECRET@h?ca=/none":     redisstore.ErrURL,
+		"postgres://u:TOPSECRET@h?schema=A":   pgstore.ErrURL,
+		"postgres://u:TOPSECRET@127.0.0.1:1":  record.ErrUnavailable,
+		"memcached://:TOPSECRET@h":            memcachedstore.ErrURL,
+		"memcached://127.0.0.1:1":             record.ErrUnavailable,
+		"redis://127.0.0.1:1?nearcache=1":     record.ErrUnavailable,
+		"redis://h?nearcache=yes":             ErrURL,
+		"redis://h?nearcache=-1":              ErrURL,
+		"redis://h?nearcache=1&nearcache=1":   ErrURL,
+		"redis://h?nearcache=1&max_stale=2":   ErrURL,
+		"redis://h?max_stale=2s":              ErrURL,
+		"redis://h?nearcache=1&max_stale=-2s": ErrURL,
+		"pebble:///tmp/x?nearcache=1":         ErrURL,
+		"memory:?nearcache=1":                 ErrURL,
+		"pebble:relative":                     pebblestore.ErrOptions,
 	} {
 		store, err := Open(context.Background(), url)
 		if !errors.Is(err, want) || store != nil || strings.Contains(err.Error(), "TOPSECRET") {
