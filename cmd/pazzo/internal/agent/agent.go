@@ -145,7 +145,8 @@ func (a *Agent) Reload(ctx context.Context, c Config) (later []string, err error
 	return later, nil
 }
 
-// Serve accepts connections until ctx ends. Then it stops accepting, lets what was
+// Serve accepts connections until ctx ends, or the store has failed for good, which is an
+// error: only another process may open what is on the disk. Then it stops accepting, lets what was
 // read be done, for as long as the drain timeout says, writes the last snapshot and
 // closes the store. It closes the listeners.
 func (a *Agent) Serve(ctx context.Context, listeners []net.Listener) error {
@@ -165,6 +166,9 @@ func (a *Agent) Serve(ctx context.Context, listeners []net.Listener) error {
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+		end()
+	case <-a.spaces.failed(): // closing it says why
+		a.log.Error("the store has failed for good, so the agent ends")
 		end()
 	}
 	for _, l := range listeners {

@@ -164,6 +164,20 @@ func (s *spaces) all() (list []*space) {
 	return list
 }
 
+// failing is a store that may fail for good.
+type failing interface{ Failed() <-chan struct{} }
+
+// failed returns a channel that is closed when a store has failed for good, or nil if there
+// is none that may. The stores of a directory fail together.
+func (s *spaces) failed() <-chan struct{} {
+	for _, one := range s.all() {
+		if store, ok := one.store.(failing); ok {
+			return store.Failed()
+		}
+	}
+	return nil
+}
+
 // close closes all stores.
 func (s *spaces) close() (err error) {
 	s.mu.Lock()
