@@ -23,13 +23,35 @@ func (s *Session) near() *nearcache.View {
 	}
 	h, access, isLive := s.held()
 	if !isLive {
-		return nil
+		return s.openNear()
 	}
 	v := s.manager.near.View(h, access)
 	s.view.last.Store(v)
 	if v == nil || !v.Good() {
 		return nil
 	}
+	return v
+}
+
+// openNear opens the session by the near cache, if the request's first token is plainly good
+// and asks for nothing else to be done.
+func (s *Session) openNear() *nearcache.View {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if len(s.candidates) == 0 || s.candidates[0].old || s.manager.options.RotateEvery > 0 {
+		return nil
+	}
+	t := s.candidates[0].token
+	v := s.manager.near.View(t.handle, record.Access{Mode: record.Open, Generation: t.generation, Secret: t.secret})
+	if v == nil || !v.Good() {
+		return nil
+	}
+	s.mu.Lock()
+	s.state, s.current = live, t
+	s.mu.Unlock()
+	s.candidates = nil
+	s.response.accessed.Store(true)
+	s.view.last.Store(v)
 	return v
 }
 

@@ -138,6 +138,55 @@ func TestNearCacheFollowsTheSession(t *testing.T) {
 	}
 }
 
+// A request whose token is plainly good is let in by the copy; any other by the store.
+func TestNearCacheOpens(t *testing.T) {
+	m, _, _ := nearManager(t)
+	s, r := nearSession(t, m)
+	name := Key[string]("name")
+	opens := func(token string) (s *Session, nearly bool) {
+		t.Helper()
+		s, err := m.Acquire(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, s.near() != nil
+	}
+	first := s.Token()
+	if s, near := opens(first); !near || s.Token() != first || !s.isLive() {
+		t.Errorf("a good token: by the copy %t, live %t", near, s.isLive())
+	}
+	if err := s.Renew(r.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := name.Get(r.Context()); err != nil { // so that there is a copy of now
+		t.Fatal(err)
+	}
+	if _, near := opens(first); near {
+		t.Error("a superseded token is let in by the copy")
+	}
+	second, _, _ := m.keys.open(s.Token())
+	forged := second
+	forged.secret[0]++
+	if _, near := opens(m.keys.seal(forged)); near {
+		t.Error("a wrong secret is let in by the copy")
+	}
+	if got, near := opens(s.Token()); !near {
+		if _, found, err := name.Get(NewContext(t.Context(), got)); !found || err != nil {
+			t.Error(found, err)
+		}
+		if _, near := opens(s.Token()); !near {
+			t.Error("the new token is not let in by the copy")
+		}
+	}
+	old, err := New(m.store, &Options{SecretKeys: []string{strings.Repeat("n", 32), strings.Repeat("k", 32)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := old.Acquire(s.Token()); err != nil || s.near() != nil {
+		t.Error("a token that is to be replaced, since it was signed with an older key, is let in by the copy", err)
+	}
+}
+
 func BenchmarkNearGet(b *testing.B) {
 	m, _, _ := nearManager(b)
 	s, r := nearSession(b, m)
