@@ -22,10 +22,10 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r) // the middleware is installed twice
 			return
 		}
-		s := m.acquire(r)
+		s := m.Begin(r.Context(), r.Header)
 		// For a handler that wrote nothing, and for one that panics: whoever
 		// recovers outside must not lose the cookie of a login.
-		defer func() { s.start(w.Header()) }()
+		defer func() { s.StartResponse(w.Header()) }()
 		next.ServeHTTP(wrap(w, s), r.WithContext(NewContext(r.Context(), s)))
 	})
 }

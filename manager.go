@@ -73,6 +73,7 @@ func (t Timeouts) expiry() record.Expiry {
 // the token was not made with one of our keys.
 func (m *Manager) Acquire(text string) (*Session, error) {
 	s := &Session{manager: m, request: request{detached: true}}
+	s.response.ctx = context.Background()
 	if text == "" {
 		return s, nil
 	}
@@ -85,12 +86,22 @@ func (m *Manager) Acquire(text string) (*Session, error) {
 	return s, nil
 }
 
-// acquire returns the session of an HTTP request.
-func (m *Manager) acquire(r *http.Request) *Session {
+// Begin returns the session of an HTTP request, for a framework in which
+// Manager.Handler cannot stand. ctx is the request's context. Of its headers, Cookie
+// and the three of Fetch metadata, Sec-Fetch-Dest, -Mode and -Site, are looked at,
+// and none is kept. The store is not asked before the first use. If ctx carries a
+// session of this manager already, for a middleware is installed twice, that is it.
+//
+// Put the session into a context with [NewContext], and call Session.StartResponse
+// just before the response's headers go out: without it nobody gets the cookie.
+func (m *Manager) Begin(ctx context.Context, header http.Header) *Session {
+	if s := FromContext(ctx); s != nil && s.manager == m {
+		return s
+	}
 	s := &Session{manager: m}
-	s.response.ctx = r.Context()
-	s.request.read(r)
-	s.candidates = m.candidates(r, s.first[:0])
+	s.response.ctx = ctx
+	s.request.read(header)
+	s.candidates = m.candidates(header, s.first[:0])
 	return s
 }
 

@@ -15,22 +15,22 @@ type request struct {
 	silent     bool // no Sec-Fetch headers: not a browser, or plain http
 }
 
-// read takes the Fetch metadata of r (W3C Fetch Metadata Request Headers).
-func (q *request) read(r *http.Request) {
-	mode := r.Header.Get("Sec-Fetch-Mode")
+// read takes the Fetch metadata of a request (W3C Fetch Metadata Request Headers).
+func (q *request) read(h http.Header) {
+	mode := h.Get("Sec-Fetch-Mode")
 	q.navigation = mode == "navigate"
-	q.silent = mode == "" && r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Sec-Fetch-Dest") == ""
+	q.silent = mode == "" && h.Get("Sec-Fetch-Site") == "" && h.Get("Sec-Fetch-Dest") == ""
 }
 
 // mayBeFirst reports whether the request may be a visitor's first, rather than
 // one of the many that a page sends.
 func (q *request) mayBeFirst() bool { return q.detached || q.navigation || q.silent }
 
-// candidates appends the tokens of ours that came with r to list, in the order of
-// the cookies. Forged ones cost a mac and are not counted; the store never hears of
-// them.
-func (m *Manager) candidates(r *http.Request, list []candidate) []candidate {
-	for _, line := range r.Header["Cookie"] {
+// candidates appends the tokens of ours that came with a request to list, in the
+// order of the cookies. Forged ones cost a mac and are not counted; the store never
+// hears of them.
+func (m *Manager) candidates(h http.Header, list []candidate) []candidate {
+	for _, line := range h["Cookie"] {
 		for value := range cookieValues(line, m.options.Cookie.Name) {
 			t, old, ok := m.keys.open(value)
 			c := candidate{token: t, old: old}

@@ -56,9 +56,17 @@ func (r *response) begin() (c cookie, first bool) {
 	return r.cookie, first
 }
 
-// start writes our headers, once: it is called just before the response's own, by
-// the goroutine that writes these.
-func (s *Session) start(h http.Header) {
+// StartResponse adds to a response's headers what there is to say about the
+// session: Set-Cookie, Cache-Control and Vary, and Clear-Site-Data if
+// Options.ClearSiteData is set. From then on a call that has to set the cookie gives
+// ErrResponseStarted, and a further StartResponse does nothing.
+//
+// Manager.Handler calls it; what makes its sessions with Manager.Begin calls it
+// itself, just before the headers go out and in the goroutine that writes them.
+func (s *Session) StartResponse(h http.Header) {
+	if s == nil {
+		return
+	}
 	c, first := s.response.begin()
 	if !first {
 		return

@@ -58,7 +58,7 @@ func abilities(w http.ResponseWriter) (flushes, hijacks bool) {
 }
 
 // start writes the session's headers.
-func (w writer) start() { w.session.start(w.Header()) }
+func (w writer) start() { w.session.StartResponse(w.Header()) }
 
 // Unwrap is for http.ResponseController.
 func (w writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -15,6 +15,7 @@ type figure struct {
 	note   string
 	cpu    []float64 // the same by processor time, if values are ratios of rates
 	panel  *panel    // of the chart that this figure brings along
+	row    *storeRow // of the table of stores, likewise
 }
 
 // unit says how a value is printed.

@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string) error {
 	quick := flags.Bool("quick", false, "short slices and small stores: a rough look in a minute")
 	only := flags.String("only", "", "run only the contests whose name matches this `regexp`")
 	pairs := flags.Int("pairs", 11, "slices of each contestant")
-	write := flags.Bool("write", false, "write docs/benchmarks.md and docs/benchmarks.svg")
+	write := flags.Bool("write", false, "write docs/benchmarks.md, docs/benchmarks.svg and the table in docs/stores.md")
 	profile := flags.String("profile", "", "write a CPU profile of the contests that run to this `file`")
 	if err := flags.Parse(args); err != nil {
 		if err == flag.ErrHelp {

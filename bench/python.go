@@ -26,7 +26,7 @@ func (b *bench) endpoints(store string) ([]string, error) {
 	if store == "" {
 		store = server.URL()
 	}
-	return []string{"PAZZO_STORE=" + store, "BARE=" + server.URL() + "/0"}, nil
+	return []string{"PAZZO_STORE=" + store, "BARE=" + server.URL()}, nil
 }
 
 // benchPythonAccess compares one access in live mode with a bare HGET.

@@ -77,7 +77,7 @@ func (r *report) print(w io.Writer, redis string) {
 		r.began.Format(time.DateOnly), r.pairs, r.slice, r.took.Round(time.Second), met, targets)
 }
 
-// write makes benchmarks.md and benchmarks.svg in a directory.
+// write makes benchmarks.md and benchmarks.svg in a directory, and the table in stores.md.
 func (r *report) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -85,7 +85,10 @@ func (r *report) write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "benchmarks.svg"), []byte(r.chart()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(r.markdown()), 0o644)
+	if err := os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(r.markdown()), 0o644); err != nil {
+		return err
+	}
+	return r.writeStores(filepath.Join(dir, "stores.md"))
 }
 
 func (r *report) markdown() string {

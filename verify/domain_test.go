@@ -22,7 +22,7 @@ import (
 )
 
 // domainApps are the frameworks of examples/domain.
-var domainApps = []string{"nethttp", "chi", "django", "flask", "bottle", "starlette", "express", "fastify"}
+var domainApps = []string{"nethttp", "chi", "gin", "echo", "fiber", "django", "flask", "bottle", "starlette", "express", "fastify"}
 
 // TestDomain drives the page of examples/domain in a real browser: several
 // frameworks and languages, one cookie, one session.

@@ -19,6 +19,9 @@ type framework struct {
 var frameworks = []framework{
 	{"nethttp", "net/http", "Go"},
 	{"chi", "chi", "Go"},
+	{"gin", "gin", "Go"},
+	{"echo", "echo", "Go"},
+	{"fiber", "fiber", "Go"},
 	{"django", "Django", "Python"},
 	{"flask", "Flask", "Python"},
 	{"bottle", "Bottle", "Python"},
