@@ -62,6 +62,8 @@ var contests = []contest{
 	{nearSection, "near/hit", benchNearHit},
 	{nearSection, "near/http", benchNearHTTP},
 	{nearSection, "near/memory", benchNearMemory},
+	{nearSection, "near/told", benchNearTold},
+	{nearSection, "near/python", benchNearPython},
 	{memoryHTTPSection, "http-memory/inc", benchMemoryInc},
 	{memoryHTTPSection, "http-memory/get", benchMemoryGet},
 	{frameworkSection, "frameworks/session", benchFrameworks},

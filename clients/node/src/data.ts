@@ -22,9 +22,12 @@ export class Data {
   readonly #texts: Map<string, Buffer>;
   /** Made when the app asks for it: before that, nothing can have been changed. */
   #fields: Fields | undefined;
+  /** What fields were shown as, of those that nobody can change from within. */
+  readonly #shown = new Map<string, unknown>();
 
-  constructor(texts: ReadonlyMap<string, Buffer> = new Map()) {
-    this.#texts = new Map(texts);
+  /** The texts are the copy's own from then on. */
+  constructor(texts: Map<string, Buffer> = new Map()) {
+    this.#texts = texts;
   }
 
   /** The fields, for the app to change. */
@@ -32,7 +35,7 @@ export class Data {
     if (!this.#fields) {
       this.#fields = {};
       for (const [name, text] of this.#texts) {
-        show(this.#fields, name, text);
+        this.#show(this.#fields, name, text);
       }
     }
     return this.#fields;
@@ -51,7 +54,7 @@ export class Data {
       this.#texts.delete(name);
     }
     if (this.#fields && text) {
-      show(this.#fields, name, text);
+      this.#show(this.#fields, name, text);
     } else if (this.#fields) {
       delete this.#fields[name];
     }
@@ -60,6 +63,7 @@ export class Data {
   /** Takes in that changes were written, or are not to be. The values stay in the app's hands. */
   saved(changes: readonly Change[]): void {
     for (const { name, text } of changes) {
+      this.#shown.delete(name);
       if (text === undefined) {
         this.#texts.delete(name);
       } else {
@@ -73,14 +77,32 @@ export class Data {
     if (!this.#fields) {
       return [];
     }
-    const names = new Set([...this.#texts.keys(), ...Object.keys(this.#fields)]);
-    return [...names].flatMap((name) => this.change(name) ?? []);
+    const changes: Change[] = [];
+    const take = (name: string) => {
+      const change = this.change(name);
+      if (change) {
+        changes.push(change);
+      }
+    };
+    for (const name of this.#texts.keys()) {
+      take(name);
+    }
+    for (const name of Object.keys(this.#fields)) {
+      if (!this.#texts.has(name)) {
+        take(name);
+      }
+    }
+    return changes;
   }
 
   /** Returns the change of one field, if there is one. */
   change(name: string): Change | undefined {
     if (!this.#fields) {
       return undefined;
+    }
+    const shown = this.#shown.get(name);
+    if (shown !== undefined && this.#fields[name] === shown) {
+      return undefined; // which spares it being encoded
     }
     const before = this.#texts.get(name);
     const property = Object.getOwnPropertyDescriptor(this.#fields, name);
@@ -94,25 +116,43 @@ export class Data {
     const same = before && (before.equals(Buffer.from(text)) || text === again(name, before));
     return same ? undefined : { name, before, text };
   }
+
+  /** Puts a field into the app's hands. One that does not decode says so when it is used. */
+  #show(fields: Fields, name: string, text: Buffer): void {
+    this.#shown.delete(name);
+    try {
+      const value = decode(name, text);
+      put(fields, name, value);
+      if (typeof value !== "object" && value !== 0) {
+        this.#shown.set(name, value); // not 0, which equals −0
+      }
+    } catch (error) {
+      if (!(error instanceof DecodeError)) {
+        throw error;
+      }
+      Object.defineProperty(fields, name, {
+        configurable: true,
+        get: () => {
+          throw error;
+        },
+        set: (value) => put(fields, name, value),
+      });
+    }
+  }
 }
 
-/** Puts a field into the app's hands. One that does not decode says so when it is used. */
-function show(fields: Fields, name: string, text: Buffer): void {
-  const shown = { configurable: true, enumerable: true, writable: true };
-  try {
-    Object.defineProperty(fields, name, { ...shown, value: decode(name, text) });
-  } catch (error) {
-    if (!(error instanceof DecodeError)) {
-      throw error;
-    }
-    Object.defineProperty(fields, name, {
-      configurable: true,
-      get: () => {
-        throw error;
-      },
-      set: (value) => Object.defineProperty(fields, name, { ...shown, value }),
-    });
+/** Sets a property, whatever its name is and what it was before. */
+function put(fields: Fields, name: string, value: unknown): void {
+  if (!(name in fields)) {
+    fields[name] = value; // which costs a fraction
+    return;
   }
+  Object.defineProperty(fields, name, {
+    configurable: true,
+    enumerable: true,
+    writable: true,
+    value,
+  });
 }
 
 /** Returns this encoder's text of a value that another may have encoded, if it decodes. */

@@ -50,7 +50,7 @@ interface Call {
   readonly writes: boolean;
   readonly command: Command;
   /** What to send in its place if the server does not know the script. */
-  readonly unknown?: Command;
+  readonly unknown?: () => Command;
 }
 
 /** Redis, Valkey or an agent. */
@@ -187,8 +187,8 @@ export class Store {
       if (!(answer instanceof Error)) {
         return answer;
       }
-      if (codeOf(answer) === "NOSCRIPT" && call.unknown && command !== call.unknown) {
-        command = call.unknown; // which makes it known to this server
+      if (codeOf(answer) === "NOSCRIPT" && call.unknown && command === call.command) {
+        command = call.unknown(); // which makes it known to this server
         continue;
       }
       await this.#mayRepeat(call, answer, lostOnce);
@@ -255,18 +255,22 @@ function scriptCall(script: Script, key: string, args: Buffer[], writes: boolean
   return {
     writes,
     command: ["EVALSHA", script.sha, "1", key, ...args],
-    unknown: ["EVAL", script.source, "1", key, ...args],
+    unknown: () => ["EVAL", script.source, "1", key, ...args],
   };
 }
 
 /** Reads the reply to HGETALL. */
 function hashOf(answer: unknown): Hash {
-  if (!Array.isArray(answer) || answer.length % 2 || !answer.every(Buffer.isBuffer)) {
+  if (!Array.isArray(answer) || answer.length % 2) {
     throw new ReplyError("the reply is not a hash");
   }
   const hash: Hash = new Map();
   for (let i = 0; i < answer.length; i += 2) {
-    hash.set(textOf(answer[i] as Buffer), answer[i + 1] as Buffer);
+    const [name, text] = [answer[i], answer[i + 1]];
+    if (!Buffer.isBuffer(name) || !Buffer.isBuffer(text)) {
+      throw new ReplyError("the reply is not a hash of texts");
+    }
+    hash.set(textOf(name), text);
   }
   return hash;
 }
@@ -286,7 +290,15 @@ function zipped(names: readonly string[], answer: unknown): Hash {
   return hash;
 }
 
-const fieldsOf = (hash: Hash): Hash => new Map([...hash].filter(([name]) => name[0] !== "\0"));
+function fieldsOf(hash: Hash): Hash {
+  const fields: Hash = new Map();
+  for (const [name, text] of hash) {
+    if (name[0] !== "\0") {
+      fields.set(name, text);
+    }
+  }
+  return fields;
+}
 
 /** Returns the first word of an error reply; "" for anything else. */
 const codeOf = (answer: Error): string =>

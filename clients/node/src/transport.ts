@@ -39,7 +39,7 @@ export class Transport {
    * UnsentError or LostError is thrown when that is not possible within the timeout.
    */
   async send(...commands: Command[]): Promise<unknown[]> {
-    const connection = await this.#take();
+    const connection = this.#opened?.isUsable ? this.#opened : await this.#take();
     try {
       return await connection.send(commands, this.#config.timeout);
     } catch (error) {
@@ -96,6 +96,7 @@ export class Transport {
 class Connection {
   onEnd: () => void = () => {};
   readonly #client: ReturnType<typeof clientOf>;
+  readonly #deadlines = new Deadlines();
   #calls = 0;
   #retired = false;
 
@@ -125,7 +126,7 @@ class Connection {
     }
     this.#calls++;
     try {
-      return await within(timeout, Promise.all(commands.map((command) => this.#reply(command))));
+      return await this.#deadlines.within(timeout, () => this.#replies(commands));
     } catch (error) {
       throw new LostError(why(error), { cause: error });
     } finally {
@@ -139,15 +140,16 @@ class Connection {
     this.#closeIfIdle();
   }
 
-  async #reply(command: Command): Promise<unknown> {
-    try {
-      return await this.#client.sendCommand(command, REPLIES);
-    } catch (error) {
-      if (error instanceof ErrorReply) {
-        return error;
-      }
-      throw error;
+  #replies([command, ...others]: Command[]): Promise<unknown[]> {
+    const first = this.#reply(command as Command);
+    if (others.length === 0) {
+      return first.then((reply) => [reply]);
     }
+    return Promise.all([first, ...others.map((other) => this.#reply(other))]);
+  }
+
+  #reply(command: Command): Promise<unknown> {
+    return this.#client.sendCommand(command, REPLIES).catch(errorReply);
   }
 
   #closeIfIdle(): void {
@@ -171,6 +173,72 @@ function clientOf(config: Config) {
     ...(password === undefined ? {} : { password }),
     socket: path === undefined ? (secure ? tls : tcp) : { ...shared, path },
   });
+}
+
+/** Returns an error reply; throws any other error. */
+function errorReply(error: unknown): ErrorReply {
+  if (error instanceof ErrorReply) {
+    return error;
+  }
+  throw error;
+}
+
+/** A call under way, in the order of their deadlines. */
+interface Pending {
+  readonly end: number;
+  readonly late: () => void;
+  over: boolean;
+}
+
+/** Bounds the calls of one connection, which all have the same timeout, by one timer. */
+class Deadlines {
+  readonly #pending: Pending[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Returns what a call gives, or rejects after so many ms. */
+  within<T>(ms: number, call: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const late = () => reject(new Error(`no answer within ${ms} ms`));
+      const pending = { end: performance.now() + ms, late, over: false };
+      const over = () => {
+        pending.over = true;
+        this.#forget();
+      };
+      call().then(resolve, reject).then(over, over);
+      this.#pending.push(pending);
+      this.#watch();
+    });
+  }
+
+  /** Forgets the calls that are over, from the oldest on. */
+  #forget(): void {
+    while (this.#pending[0]?.over) {
+      this.#pending.shift();
+    }
+  }
+
+  #watch(): void {
+    const first = this.#pending[0];
+    if (!first || this.#timer) {
+      return;
+    }
+    this.#timer = setTimeout(
+      // After a busy time of this process, an answer may be here that has not been looked at.
+      () => setImmediate(() => setImmediate(() => this.#end())),
+      first.end - performance.now(),
+    );
+    this.#timer.unref(); // the connection keeps the process going
+  }
+
+  #end(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    for (let first = this.#pending[0]; first && first.end <= now; first = this.#pending[0]) {
+      this.#pending.shift();
+      first.late();
+    }
+    this.#watch();
+  }
 }
 
 /** Returns what a promise gives, or throws after so many ms. */

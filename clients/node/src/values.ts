@@ -25,12 +25,15 @@ export function encode(field: string, value: unknown): string {
   }
 }
 
+/** What stands in a text in place of what is not UTF-8. */
+const REPLACEMENT = "\ufffd";
+
 /** Returns the value of a JSON text, or throws a DecodeError that names the field. */
 export function decode(field: string, text: Buffer): unknown {
-  if (!isUtf8(text)) {
+  const plain = text.toString();
+  if (plain.includes(REPLACEMENT) && !isUtf8(text)) {
     throw new DecodeError(field, "it is not UTF-8");
   }
-  const plain = text.toString();
   try {
     return SUSPICIOUS.test(plain) ? readExactly(plain) : JSON.parse(plain);
   } catch (error) {

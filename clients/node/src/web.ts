@@ -299,6 +299,17 @@ function fields(session: RequestSession): Record<string, any> {
   return session.data;
 }
 
+/** How requests stand to their sessions. */
+const states = new WeakMap<object, RequestState>();
+
+/** The same for all requests: objects with a getter of their own each are slow. */
+const SESSION_ID = {
+  configurable: true,
+  get(this: object): string | undefined {
+    return states.get(this)?.planned().toString("hex");
+  },
+};
+
 /** A response under way, and how its request's session stands. */
 export interface Exchange {
   /** Saves what was changed, so that the headers can go out at once. */
@@ -323,8 +334,8 @@ export async function open(
     await session.load();
   }
   holder.session = RequestSession.face(session);
-  const id = { configurable: true, get: () => state.planned().toString("hex") };
-  Object.defineProperty(holder, "sessionID", id);
+  states.set(holder, state);
+  Object.defineProperty(holder, "sessionID", SESSION_ID);
   Object.defineProperty(holder, "sessionStore", { configurable: true, value: manager });
   const current = () => behind.get(holder.session ?? {});
   let hasFailed = false; // the response to the error is not to fail by it again

@@ -204,10 +204,11 @@ export class Reply {
 
 /** Decodes a name or a user that the store holds. */
 export function textOf(raw: Buffer): string {
-  if (!isUtf8(raw)) {
+  const text = raw.toString();
+  if (text.includes("\ufffd") && !isUtf8(raw)) {
     throw new CorruptError("the store holds a name that is not UTF-8");
   }
-  return raw.toString();
+  return text;
 }
 
 /** Returns the arguments of apply.lua. */
