@@ -107,7 +107,8 @@ export const held = ({ generation, secret }: Token): Access => ({
 export interface Part {
   readonly kind: number;
   readonly name?: string;
-  readonly operand?: Buffer;
+  /** Texts stay texts: node-redis sends those of a command in one piece. */
+  readonly operand?: Buffer | string;
 }
 
 /** Operations, and the conditions under which they are done. */
@@ -148,9 +149,10 @@ export class Batch {
   #checkOp({ kind, name, operand }: Part, access: Access, limits: Limits): void {
     if (name !== undefined) {
       checkName(name, limits);
-      if (kind !== Kind.add && operand && operand.length > limits.value) {
+      const size = operand === undefined ? 0 : Buffer.byteLength(operand);
+      if (kind !== Kind.add && size > limits.value) {
         throw new TooLargeError(
-          `the field ${JSON.stringify(name)} has ${operand.length} bytes, over ${limits.value}`,
+          `the field ${JSON.stringify(name)} has ${size} bytes, over ${limits.value}`,
         );
       }
     }
@@ -326,5 +328,5 @@ export function packUser(user: string): Buffer {
 }
 
 function valued(kind: number, name: string, text: string): Part {
-  return { kind, name, operand: Buffer.from(text) };
+  return { kind, name, operand: text };
 }

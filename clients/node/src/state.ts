@@ -354,7 +354,8 @@ const sameToken = (a: Token, other: Token): boolean =>
   a.generation === other.generation && a.handle.equals(other.handle);
 
 function expectsSession({ kind, operand }: b.Part): boolean {
-  return kind === b.If.fieldIs || (kind === b.If.revisionIs && !operand?.equals(Buffer.alloc(6)));
+  const anew = Buffer.isBuffer(operand) && operand.equals(Buffer.alloc(6));
+  return kind === b.If.fieldIs || (kind === b.If.revisionIs && !anew);
 }
 
 /** Returns a reply whose status is ok; turns any other into an error. */

@@ -251,7 +251,12 @@ export class Store {
 
 type Hash = Map<string, Buffer>;
 
-function scriptCall(script: Script, key: string, args: Buffer[], writes: boolean): Call {
+function scriptCall(
+  script: Script,
+  key: string,
+  args: readonly (string | Buffer)[],
+  writes: boolean,
+): Call {
   return {
     writes,
     command: ["EVALSHA", script.sha, "1", key, ...args],

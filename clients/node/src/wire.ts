@@ -212,9 +212,14 @@ export function textOf(raw: Buffer): string {
 }
 
 /** Returns the arguments of apply.lua. */
-export function encode(handle: Buffer, batch: Batch, access: Access, limits: Limits): Buffer[] {
+export function encode(
+  handle: Buffer,
+  batch: Batch,
+  access: Access,
+  limits: Limits,
+): (Buffer | string)[] {
   const parts = [...batch.conditions, ...batch.ops];
-  const names = parts.flatMap(({ name }) => (name === undefined ? [] : [Buffer.from(name)]));
+  const names = parts.flatMap(({ name }) => name ?? []);
   const operands = parts.flatMap(({ operand }) => operand ?? []);
   return [head(handle, batch, access, limits, names.length, parts), ...names, ...operands];
 }

@@ -105,7 +105,7 @@ describe("the wire", () => {
       const [batch, access, limits] = v.batchOf(cases[i].batch);
       const sent = wire.encode(target, batch, access, limits);
       assert.deepEqual(
-        sent.map((arg) => arg.toString("hex")),
+        sent.map((arg) => Buffer.from(arg).toString("hex")),
         args,
       );
       const reply = wire.decode(Buffer.from(answer, "hex"), target, batch);
@@ -118,7 +118,7 @@ describe("the wire", () => {
       assert.equal(stepCases[i].name, name);
       const sent = steps.encodeStep(user, v.stepOf(stepCases[i].step));
       assert.deepEqual(
-        sent.map((arg) => arg.toString("hex")),
+        sent.map((arg) => Buffer.from(arg).toString("hex")),
         args,
       );
       const reply = steps.decodeStep(Buffer.from(answer, "hex"), user);
