@@ -16,7 +16,11 @@
 // need clocks that agree, as by NTP; a session ends that much too early or late. The wait
 // between two touches bounds what a clock that is set back can do.
 //
-// It has no passwords here: it belongs on the loopback or in a network of its own.
+// # Who may use it
+//
+// Anybody who reaches it, unless it runs with -Y, a file of users and passwords (SASL, its -S,
+// is of the binary protocol, and not spoken here), and in clear, unless it runs with -Z, TLS.
+// Without them it belongs on the loopback or in a network of its own.
 //
 // # What lies in the servers
 //

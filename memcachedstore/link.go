@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -28,10 +27,9 @@ func (x *exchange) finish(err error) {
 // link is one connection with many exchanges under way. One goroutine connects and reads,
 // another writes; both end with it.
 type link struct {
-	server  string
-	timeout time.Duration // for connecting, and for an answer
-	ctx     context.Context
-	end     context.CancelCauseFunc // the cause is why it has ended
+	way
+	ctx context.Context
+	end context.CancelCauseFunc // the cause is why it has ended
 
 	ready   chan struct{} // closed when it is connected, or has failed
 	conn    net.Conn
@@ -52,13 +50,12 @@ var errClosed = errors.New("the store is closed")
 
 // dial begins to connect. The link lasts until its context ends, of itself or by end, and
 // then it leaves tasks.
-func dial(tasks *sync.WaitGroup, server string, timeout time.Duration) *link {
+func dial(tasks *sync.WaitGroup, w way) *link {
 	l := &link{
-		server:  server,
-		timeout: timeout,
-		ready:   make(chan struct{}),
-		wake:    make(chan struct{}, 1),
-		flight:  make(chan *exchange, inFlight),
+		way:    w,
+		ready:  make(chan struct{}),
+		wake:   make(chan struct{}, 1),
+		flight: make(chan *exchange, inFlight),
 	}
 	l.ctx, l.end = context.WithCancelCause(context.Background())
 	tasks.Go(l.run)
@@ -85,49 +82,6 @@ func (l *link) run() {
 		l.conn.Close()
 	}
 	l.drain()
-}
-
-// connect dials, and makes sure that the server is one that we can use.
-func (l *link) connect() (*bufio.Reader, error) {
-	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
-	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", l.server)
-	if err != nil {
-		return nil, err
-	}
-	l.conn = conn
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	in := bufio.NewReaderSize(conn, 16<<10)
-	if err := l.greet(in); err != nil || !stop() {
-		conn.Close()
-		return nil, errors.Join(err, ctx.Err())
-	}
-	return in, nil
-}
-
-// greet asks whether the server knows the meta commands, keeps CAS values, and how large
-// its items may be.
-func (l *link) greet(in *bufio.Reader) error {
-	if _, err := io.WriteString(l.conn, "mn\r\nstats settings\r\n"); err != nil {
-		return err
-	}
-	line, err := readLine(in)
-	if err != nil {
-		return err
-	}
-	if string(line) != "MN" {
-		return errors.New("it does not know the meta commands; version 1.6 or newer is needed")
-	}
-	settings, err := readStats(in)
-	if err != nil {
-		return err
-	}
-	if settings["cas_enabled"] == "no" {
-		return errors.New("it runs with -C, without CAS values, which are needed")
-	}
-	l.maxItem = int(number(settings["item_size_max"]))
-	return nil
 }
 
 // write sends what is queued, as much at once as there is.

@@ -29,16 +29,15 @@ type servers struct {
 func newServers(c config) *servers {
 	s := &servers{prefix: c.Prefix, timeout: c.Timeout, maxItem: c.MaxItem, ring: newRing(c.servers)}
 	for _, a := range c.servers {
-		s.all = append(s.all, &pool{server: a.String(), timeout: c.Timeout, links: make([]*link, c.Connections)})
+		s.all = append(s.all, &pool{way: way{a, c.Timeout, c.login, c.tls}, links: make([]*link, c.Connections)})
 	}
 	return s
 }
 
 // pool is the links to one server. One that has ended is replaced when it is needed.
 type pool struct {
-	server  string
-	timeout time.Duration
-	next    atomic.Uint32
+	way
+	next atomic.Uint32
 
 	tasks  sync.WaitGroup // the links' goroutines
 	mu     sync.Mutex
@@ -56,7 +55,7 @@ func (p *pool) link(ctx context.Context) (*link, error) {
 	}
 	l := p.links[at]
 	if l == nil || l.ctx.Err() != nil {
-		l = dial(&p.tasks, p.server, p.timeout)
+		l = dial(&p.tasks, p.way)
 		p.links[at] = l
 	}
 	p.mu.Unlock()

@@ -2,6 +2,7 @@ package memcachedstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"time"
 
@@ -32,6 +33,9 @@ type Options struct {
 	// 1 KiB to 1 GiB. A session that would pass it fails with record.ErrTooLarge, and stays
 	// as it is; memcached itself would drop it. Default 1 MiB, as memcached's.
 	MaxItem int
+	// TLS is how connections to a memcacheds URL are encrypted and verified. Default: by
+	// the system's authorities, and for the host's name.
+	TLS *tls.Config
 }
 
 // MaxPrefix is how long a prefix may be, in bytes: memcached's keys have at most 250.
@@ -55,7 +59,11 @@ var _ record.Store = (*Store)(nil)
 // Open connects to the servers that url names, of which one at least must answer. The
 // form is:
 //
-//	memcached://host[:port][,host[:port]…]
+//	memcached://[user:password@]host[:port][,host[:port]…]
+//
+// and memcacheds:// over TLS. A user and password, the same for all servers, are those of
+// memcached's -Y. A server that asks for none, though the URL has them, is refused. Without
+// TLS they are sent in clear.
 //
 // Parameters, which override opts:
 //
@@ -63,10 +71,11 @@ var _ record.Store = (*Store)(nil)
 //	timeout      Options.Timeout, such as 500ms
 //	connections  Options.Connections
 //	max_item     Options.MaxItem
+//	ca           a file of certificates, PEM, which alone are trusted over TLS
 //
-// ErrURL is returned for an invalid url; it names what is wrong and what is allowed.
-// record.ErrUnavailable is returned when no server answers, or none knows the meta
-// commands.
+// ErrURL is returned for an invalid url; it names what is wrong and what is allowed, but no
+// password. record.ErrUnavailable is returned when no server answers, or lets us in, or
+// knows the meta commands.
 func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	c, err := parse(url, opts)
 	if err != nil {

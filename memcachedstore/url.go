@@ -1,10 +1,13 @@
 package memcachedstore
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +22,9 @@ const defaultPort = "11211"
 type config struct {
 	Options
 	servers []address
+	login   login
+	ca      string      // a file
+	tls     *tls.Config // nil: none
 }
 
 // address is a server as the URL names it.
@@ -33,17 +39,20 @@ func parse(raw string, opts *Options) (config, error) {
 	if opts != nil {
 		c.Options = *opts
 	}
-	rest, found := strings.CutPrefix(raw, "memcached://")
-	if !found {
-		return c, fmt.Errorf("%w: the scheme must be memcached", ErrURL)
+	scheme, rest, found := strings.Cut(raw, "://")
+	if !found || scheme != "memcached" && scheme != "memcacheds" {
+		return c, fmt.Errorf("%w: the scheme must be memcached, or memcacheds for TLS", ErrURL)
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	list, path, _ := strings.Cut(rest, "/")
 	if path != "" {
 		return c, fmt.Errorf("%w: nothing but parameters is allowed after the hosts", ErrURL)
 	}
-	if strings.Contains(list, "@") {
-		return c, fmt.Errorf("%w: a user and password, which memcached does not have here", ErrURL)
+	if at := strings.LastIndexByte(list, '@'); at >= 0 {
+		if err := c.user(list[:at]); err != nil {
+			return c, err
+		}
+		list = list[at+1:]
 	}
 	if err := c.hosts(list); err != nil {
 		return c, err
@@ -56,7 +65,54 @@ func parse(raw string, opts *Options) (config, error) {
 		return c, err
 	}
 	c.orDefault()
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	switch {
+	case scheme == "memcacheds":
+		return c, c.secure()
+	case c.ca != "":
+		return c, fmt.Errorf("%w: parameter ca is for TLS, with the scheme memcacheds", ErrURL)
+	}
+	return c, nil
+}
+
+// user reads user:password.
+func (c *config) user(text string) (err error) {
+	user, password, found := strings.Cut(text, ":")
+	if c.login.user, err = url.PathUnescape(user); err == nil {
+		c.login.password, err = url.PathUnescape(password)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: before the @, a %% that escapes nothing; write %%25", ErrURL)
+	case !found || user == "" || password == "":
+		return fmt.Errorf("%w: before the @, user:password is expected", ErrURL)
+	case !c.login.valid():
+		return fmt.Errorf("%w: user and password must have no spaces or control characters, the user no colon, and %d bytes at most together", ErrURL, maxLogin)
+	}
+	return nil
+}
+
+// secure makes the settings of TLS.
+func (c *config) secure() error {
+	c.tls = c.TLS
+	if c.tls == nil {
+		c.tls = &tls.Config{}
+	}
+	if c.ca == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.ca)
+	if err != nil {
+		return fmt.Errorf("%w: parameter ca: %w", ErrURL, err)
+	}
+	c.tls = c.tls.Clone()
+	c.tls.RootCAs = x509.NewCertPool()
+	if !c.tls.RootCAs.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%w: parameter ca: no certificate in the file", ErrURL)
+	}
+	return nil
 }
 
 func (c *config) hosts(list string) error {
@@ -92,6 +148,8 @@ func (c *config) parameters(values url.Values) error {
 		switch name {
 		case "prefix":
 			c.Prefix = text
+		case "ca":
+			c.ca = text
 		case "timeout":
 			c.Timeout, err = time.ParseDuration(text)
 			if err != nil || c.Timeout <= 0 {
@@ -108,7 +166,7 @@ func (c *config) parameters(values url.Values) error {
 				return fmt.Errorf("%w: max_item %q; a number of bytes is allowed", ErrURL, text)
 			}
 		default:
-			return fmt.Errorf("%w: unknown parameter %q; allowed are prefix, timeout, connections and max_item", ErrURL, name)
+			return fmt.Errorf("%w: unknown parameter %q; allowed are prefix, timeout, connections, max_item and ca", ErrURL, name)
 		}
 	}
 	return nil

@@ -18,11 +18,17 @@ func TestURL(t *testing.T) {
 	if len(c.servers) != 3 || c.servers[1].String() != "[::1]:2" || c.servers[2].String() != "h3:11211" {
 		t.Errorf("servers %v", c.servers)
 	}
-	if c.Options != (Options{"shop:", 300 * time.Millisecond, 3, 2 << 20}) {
+	if c.Options != (Options{"shop:", 300 * time.Millisecond, 3, 2 << 20, nil}) {
 		t.Errorf("options %+v", c.Options)
 	}
-	if c, err = parse("memcached://h", nil); err != nil || c.Options != (Options{DefaultPrefix, DefaultTimeout, DefaultConnections, DefaultMaxItem}) {
+	if c, err = parse("memcached://h", nil); err != nil || c.Options != (Options{DefaultPrefix, DefaultTimeout, DefaultConnections, DefaultMaxItem, nil}) {
 		t.Errorf("defaults %+v, %v", c.Options, err)
+	}
+	if c.tls != nil || c.login != (login{}) {
+		t.Errorf("login %+v, TLS %v", c.login, c.tls)
+	}
+	if c, err = parse("memcacheds://app:p%40%3Aw@h1,h2", nil); err != nil || c.login != (login{"app", "p@:w"}) || len(c.servers) != 2 || c.tls == nil {
+		t.Errorf("login %+v, servers %v, TLS %v, %v", c.login, c.servers, c.tls, err)
 	}
 }
 
@@ -34,7 +40,16 @@ func TestURLErrors(t *testing.T) {
 		"memcached://h:0":                   "65535",
 		"memcached://h,h":                   "twice",
 		"memcached://h,h:11211":             "twice",
-		"memcached://u:TOPSECRET@h":         "password",
+		"memcached://u@h":                   "user:password",
+		"memcached://:TOPSECRET@h":          "user:password",
+		"memcached://u:TOP%20SECRET@h":      "spaces",
+		"memcached://u:TOPSECRET%0D%0A@h":   "control",
+		"memcached://u%3A:TOPSECRET@h":      "colon",
+		"memcached://u:TOPSECRET%@h":        "%25",
+		"memcached://u:TOPSECRET@h:x":       "host 1",
+		"memcached://h?ca=x":                "memcacheds",
+		"memcacheds://h?ca=/no/such/file":   "/no/such/file",
+		"memcacheds://h?ca=url.go":          "no certificate",
 		"memcached://h/0":                   "after the hosts",
 		"memcached://h?a=b":                 "prefix, timeout",
 		"memcached://h?prefix=a":            `":" the last`,

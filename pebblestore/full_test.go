@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -266,6 +267,82 @@ func checkFailure(t *testing.T, what func(errorfs.Op) bool) {
 		t.Errorf("%q, %s; %d were acknowledged", text, status, acknowledged)
 	}
 	t.Logf("%d were acknowledged", acknowledged)
+}
+
+// Readers and writers at work when the disk fails get errors in time, and never a session
+// that looks empty; what was acknowledged is there when the directory is opened anew.
+func TestFailedDiskUnderLoad(t *testing.T) {
+	if !inChild(t) {
+		return
+	}
+	const sessions, timeout = 16, time.Second
+	disk := newBadDisk()
+	s, err := Open("/sessions", &Options{fs: disk.fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var handles [sessions]record.Handle
+	var acknowledged, unknown [sessions]atomic.Int64
+	for i := range handles {
+		handles[i] = create(t, s, lasting, record.Set("n", "0"))
+	}
+	var group sync.WaitGroup
+	worker := func(i int, op record.Op) {
+		for failed := 0; failed < 10; {
+			before, start := acknowledged[i].Load(), time.Now()
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			reply, err := s.Apply(ctx, handles[i], &record.Batch{Ops: []record.Op{op}})
+			cancel()
+			if took := time.Since(start); took > 2*timeout {
+				t.Errorf("operation %d took %s", op.Kind, took)
+			}
+			switch {
+			case errors.Is(err, record.ErrOutcomeUnknown) && op.Kind == record.OpAdd:
+				failed++
+				unknown[i].Add(1)
+			case errors.Is(err, record.ErrUnavailable) && !errors.Is(err, record.ErrOutcomeUnknown):
+				failed++
+			case err != nil || reply.Status != record.OK:
+				t.Errorf("operation %d: %q, %v", op.Kind, reply.Status, err)
+				return
+			case op.Kind == record.OpAdd:
+				acknowledged[i].Add(1)
+			default:
+				if n, _ := record.ParseInt(reply.Values[0].Text); n < before {
+					t.Errorf("%d was read after %d had been acknowledged", n, before)
+				}
+			}
+		}
+	}
+	for i := range handles {
+		group.Go(func() { worker(i, record.Add("n", 1)) })
+		group.Go(func() { worker(i, record.Get("n")) })
+	}
+	time.Sleep(200 * time.Millisecond)
+	fail := func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
+			return syscall.EIO
+		}
+		return nil
+	}
+	disk.fail.Store(&fail)
+	group.Wait()
+	select {
+	case <-s.Failed():
+	default:
+		t.Error("Failed is not closed")
+	}
+	s.Close()
+	again := openIn(t, "/sessions", &Options{fs: disk.mem.CrashClone(vfs.CrashCloneCfg{})})
+	for i, h := range handles {
+		n, acked := number(t, again, h, "n"), acknowledged[i].Load()
+		if n < acked || n > acked+unknown[i].Load() {
+			t.Errorf("the counter is %d after %d acknowledged and %d unknown", n, acked, unknown[i].Load())
+		}
+		if acked == 0 {
+			t.Error("nothing was acknowledged")
+		}
+	}
 }
 
 // A disk that is full when the store is opened is an error of Open.

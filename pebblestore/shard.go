@@ -23,7 +23,8 @@ const shards = 1024
 type shard struct {
 	mu      sync.Mutex
 	entries map[string]entry
-	bytes   int64 // of them
+	bytes   int64  // of them
+	writes  uint64 // that there ever were
 }
 
 // entry is the latest of a key.
@@ -81,6 +82,30 @@ func (s *shard) peek(en *engine, key []byte) (entry, error) {
 	if e, found := s.entries[string(key)]; found {
 		return e, nil
 	}
+	return en.fetch(key)
+}
+
+// peekAside is peek for who has time: the lock is let go of while the database is read, so
+// that nobody waits for the disk; if there was a write meanwhile, it is read once more.
+func (s *shard) peekAside(en *engine, key []byte) (entry, error) {
+	if _, found := s.entries[string(key)]; found || en.failure() != nil {
+		return s.peek(en, key)
+	}
+	before := s.writes
+	s.mu.Unlock()
+	e, err := en.fetch(key)
+	s.mu.Lock()
+	if s.writes != before {
+		return s.peek(en, key)
+	}
+	if err := en.failure(); err != nil { // since then
+		return entry{}, err
+	}
+	return e, err
+}
+
+// fetch reads an entry from the database.
+func (en *engine) fetch(key []byte) (entry, error) {
 	value, closer, err := en.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return entry{}, nil
@@ -145,6 +170,7 @@ func (s *shard) put(en *engine, key []byte, old entry, text []byte, expires int6
 
 // write replaces old by value, and its place in the order of expiry with it.
 func (s *shard) write(en *engine, key []byte, old entry, value string) *group {
+	s.writes++
 	e := entry{value: value}
 	had, has := old.value != "", value != ""
 	moves := had != has || had && old.filed() != e.filed()

@@ -235,6 +235,11 @@ func (s *Store) Stats() Stats {
 	return Stats{Reclaimed: s.sweptTotal.Load(), Full: s.full.low.Load() || s.full.stalled.Load()}
 }
 
+// Failed returns a channel that is closed when the store has failed for good: the disk has
+// refused a write or a sync. Every call fails from then on, Close says why, and the process
+// should end, so that another one opens what is on the disk.
+func (s *Store) Failed() <-chan struct{} { return s.engine.failed }
+
 // Close implements [record.Store]. The last store of a directory to be closed waits
 // until what was written is on the disk, and gives the directory free. The error, if
 // any, says why the store has failed or could not be closed properly; what was

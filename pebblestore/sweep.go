@@ -161,7 +161,7 @@ func (en *engine) sweepKey(filed uint32, key []byte) (g *group, gone bool, err e
 	s := en.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := s.peek(en, key)
+	e, err := s.peekAside(en, key)
 	if errors.Is(err, record.ErrCorrupt) {
 		return nil, false, nil
 	}

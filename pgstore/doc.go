@@ -26,8 +26,16 @@
 //
 // # PgBouncer
 //
-// Nothing here outlives a transaction, so transaction mode will do. A version before 1.21
-// does not know prepared statements: add default_query_exec_mode=exec to the URL.
+// Nothing here outlives a transaction, so transaction mode will do, but for the word of
+// changes: see below. A version before 1.21 does not know prepared statements: add
+// default_query_exec_mode=exec to the URL.
+//
+// # Telling of changes
+//
+// Tables that were made so (MigrateOptions.Tell) tell of every change of a session, by
+// triggers and NOTIFY, so that package nearcache can stand in front of a Store. It listens
+// on one more connection, Options.Listen, which leads past a pooler. What it costs and why
+// it is so is in docs/design.md.
 //
 // # Rights
 //

@@ -35,6 +35,11 @@ type MigrateOptions struct {
 	// work, and emptied when the server crashes. To change it copies the tables, and
 	// sessions wait. Default false.
 	Unlogged bool
+	// Tell has the tables tell of changes (NOTIFY), or no longer. Package nearcache needs
+	// it in any process that uses it. It is a property of the tables, so that no process
+	// can change a session and keep silent about it. It takes writes half of their speed
+	// or more: the server lets transactions that notify commit one at a time. Default false.
+	Tell bool
 }
 
 // Migration is what Migrate has done.
@@ -101,6 +106,9 @@ func migrate(ctx context.Context, tx pgx.Tx, schema string, opts *MigrateOptions
 	if err := persist(ctx, tx, schema, opts.Unlogged); err != nil {
 		return m, err
 	}
+	if err := tell(ctx, tx, schema, opts.Tell); err != nil {
+		return m, err
+	}
 	if opts.Role == "" {
 		return m, nil
 	}
@@ -150,6 +158,27 @@ func persist(ctx context.Context, tx pgx.Tx, schema string, unlogged bool) error
 		}
 	}
 	return nil
+}
+
+// tells is the condition that the table $3 tells of changes by the triggers of
+// schema/tell.sql.
+const tells = `(SELECT count(*) = 3 FROM pg_trigger WHERE tgrelid = to_regclass($3) AND tgenabled IN ('O', 'A')
+	AND tgname IN ('tell_of_update', 'tell_of_delete', 'tell_of_truncate'))`
+
+// tell has the tables tell of changes or not, if they do otherwise.
+func tell(ctx context.Context, tx pgx.Tx, schema string, wanted bool) error {
+	var is bool
+	if err := tx.QueryRow(ctx, "SELECT "+strings.ReplaceAll(tells, "$3", "$1"), schema+".sessions").Scan(&is); err != nil || is == wanted {
+		return err
+	}
+	if err := run(ctx, tx, "DROP FUNCTION IF EXISTS "+schema+".tell_of_change() CASCADE"); err != nil || !wanted {
+		return err
+	}
+	text, err := changes.ReadFile("schema/tell.sql")
+	if err != nil {
+		return err
+	}
+	return run(ctx, tx, strings.ReplaceAll(string(text), "@", schema+"."))
 }
 
 // grants are the rights of an app.

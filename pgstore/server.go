@@ -21,6 +21,10 @@ type server struct {
 	prefix  string
 	timeout time.Duration
 	tables  [2]statements // by casstore.Kind
+
+	sessions string // the table
+	whole    string // reads a session's row, and which server it is on
+	beat     string // tells something, if the tables tell of changes
 }
 
 // statements are what is asked of one table.
@@ -55,8 +59,10 @@ func newStatements(table string) statements {
 }
 
 func newServer(pool *pgxpool.Pool, c config) *server {
-	s := &server{pool: pool, prefix: c.Prefix, timeout: c.Timeout}
-	s.tables[casstore.Session] = newStatements(quoted(c.Schema) + ".sessions")
+	s := &server{pool: pool, prefix: c.Prefix, timeout: c.Timeout, sessions: quoted(c.Schema) + ".sessions"}
+	s.whole = "SELECT " + transactionTime + ", t.data, " + startTime + " FROM (SELECT 1) one LEFT JOIN " + s.sessions + " t ON t.key = $1"
+	s.beat = "SELECT pg_notify($1, $2) FROM (SELECT " + tells + " AS yes) t WHERE yes"
+	s.tables[casstore.Session] = newStatements(s.sessions)
 	s.tables[casstore.User] = newStatements(quoted(c.Schema) + ".users")
 	return s
 }

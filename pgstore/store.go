@@ -40,13 +40,19 @@ type Options struct {
 	// times as long. Any number of processes may do so. Default 1 minute, from 10 ms;
 	// negative is never.
 	Sweep time.Duration
+	// Listen is the URL, as Open takes it, of the connection on which the server tells of
+	// changes (Store.Notify). It leads to the same server and database as the other
+	// connections, and never through a pooler such as PgBouncer. Default: as the others.
+	Listen string
 }
 
 // Store is a record.Store in PostgreSQL. Make it with Open.
 type Store struct {
 	*casstore.Store
-	sweeping context.CancelFunc
-	sweeper  sync.WaitGroup
+	server    *server
+	following following
+	sweeping  context.CancelFunc
+	sweeper   sync.WaitGroup
 }
 
 var _ record.Store = (*Store)(nil)
@@ -62,6 +68,7 @@ var _ record.Store = (*Store)(nil)
 //	schema   Options.Schema
 //	timeout  Options.Timeout, such as 500ms
 //	sweep    Options.Sweep, such as 30s, or off
+//	listen   Options.Listen, with &, %, + and # in it escaped (%26, %25, %2B, %23)
 //
 // and those of libpq and pgx, such as sslmode, target_session_attrs=read-write for several
 // hosts, pool_max_conns (default 10), connect_timeout (s; default Timeout) and
@@ -87,7 +94,8 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 		return nil, err
 	}
 	s := newServer(pool, c)
-	store := &Store{Store: casstore.New(s, casstore.Options{Name: "pgstore", Timeout: c.Timeout, Memory: memory})}
+	store := &Store{server: s, Store: casstore.New(s, casstore.Options{Name: "pgstore", Timeout: c.Timeout, Memory: memory})}
+	store.following.of, store.following.listen, store.following.channel = s, &c.listen.Config, c.Schema
 	sweeping, end := context.WithCancel(context.Background())
 	store.sweeping = end
 	if c.Sweep > 0 {
@@ -96,9 +104,10 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 	return store, nil
 }
 
-// Close ends the deletion of expired rows, waits for the calls under way, and
+// Close ends the following of changes and the deletion of expired rows, waits for the calls under way, and
 // disconnects. Calls that wait fail, and so do later ones, with record.ErrUnavailable.
 func (s *Store) Close() error {
+	s.following.close()
 	s.sweeping()
 	s.sweeper.Wait()
 	return s.Store.Close()

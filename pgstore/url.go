@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -18,7 +19,8 @@ var ErrURL = errors.New("pgstore: invalid store URL")
 // config is what a URL and Options say.
 type config struct {
 	Options
-	pool *pgxpool.Config
+	pool   *pgxpool.Config
+	listen *pgx.ConnConfig
 }
 
 // parse reads a store URL. Its errors never contain the URL itself, which may hold a
@@ -28,21 +30,9 @@ func parse(raw string, opts *Options) (config, error) {
 	if opts != nil {
 		c.Options = *opts
 	}
-	if !strings.HasPrefix(raw, "postgres://") && !strings.HasPrefix(raw, "postgresql://") {
-		return c, fmt.Errorf("%w: the scheme must be postgres or postgresql", ErrURL)
-	}
-	if strings.Contains(raw, "#") {
-		return c, fmt.Errorf("%w: it has a fragment (#…); in a password, write %%23", ErrURL)
-	}
-	rest, query, _ := strings.Cut(raw, "?")
-	values, err := url.ParseQuery(query)
+	rest, values, err := split(raw)
 	if err != nil {
-		return c, fmt.Errorf("%w: the parameters after ? are malformed", ErrURL)
-	}
-	for name, list := range values {
-		if len(list) > 1 {
-			return c, fmt.Errorf("%w: parameter %q is given twice", ErrURL, name)
-		}
+		return c, err
 	}
 	if err := c.parameters(values); err != nil {
 		return c, err
@@ -51,18 +41,60 @@ func parse(raw string, opts *Options) (config, error) {
 	if err := c.check(); err != nil {
 		return c, err
 	}
-	poolSet := values.Has("pool_max_conns")
-	if c.pool, err = pgxpool.ParseConfig(rest + "?" + values.Encode()); err != nil {
-		return c, fmt.Errorf("%w: %s", ErrURL, withoutURL(err))
+	if c.pool, err = c.connections(rest, values); err != nil {
+		return c, err
 	}
-	if !poolSet {
-		c.pool.MaxConns = DefaultMaxConns
+	c.listen = c.pool.ConnConfig
+	if c.Listen == "" {
+		return c, nil
+	}
+	if rest, values, err = split(c.Listen); err == nil {
+		var other *pgxpool.Config
+		if other, err = c.connections(rest, values); err == nil {
+			c.listen = other.ConnConfig
+		}
+	}
+	if err != nil {
+		return c, fmt.Errorf("%w, in that of listen", err)
+	}
+	return c, nil
+}
+
+// split parts a URL at its parameters.
+func split(raw string) (rest string, values url.Values, err error) {
+	if !strings.HasPrefix(raw, "postgres://") && !strings.HasPrefix(raw, "postgresql://") {
+		return "", nil, fmt.Errorf("%w: the scheme must be postgres or postgresql", ErrURL)
+	}
+	if strings.Contains(raw, "#") {
+		return "", nil, fmt.Errorf("%w: it has a fragment (#…); in a password, write %%23", ErrURL)
+	}
+	rest, query, _ := strings.Cut(raw, "?")
+	if values, err = url.ParseQuery(query); err != nil {
+		return "", nil, fmt.Errorf("%w: the parameters after ? are malformed", ErrURL)
+	}
+	for name, list := range values {
+		if len(list) > 1 {
+			return "", nil, fmt.Errorf("%w: parameter %q is given twice", ErrURL, name)
+		}
+	}
+	return rest, values, nil
+}
+
+// connections are how the driver connects to the server that a URL names, by what is left
+// of its parameters.
+func (c *config) connections(rest string, values url.Values) (*pgxpool.Config, error) {
+	pool, err := pgxpool.ParseConfig(rest + "?" + values.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", ErrURL, withoutURL(err))
+	}
+	if !values.Has("pool_max_conns") {
+		pool.MaxConns = DefaultMaxConns
 	}
 	if !values.Has("connect_timeout") {
-		c.pool.ConnConfig.ConnectTimeout = c.Timeout
+		pool.ConnConfig.ConnectTimeout = c.Timeout
 	}
-	c.pool.PingTimeout = c.Timeout
-	return c, nil
+	pool.PingTimeout = c.Timeout
+	return pool, nil
 }
 
 // withoutURL is the text of an error of pgx without the URL, which it quotes, and without
@@ -93,6 +125,7 @@ func (c *config) parameters(values url.Values) (err error) {
 	}
 	take("prefix", func(text string) error { c.Prefix = text; return notEmpty("prefix", text) })
 	take("schema", func(text string) error { c.Schema = text; return notEmpty("schema", text) })
+	take("listen", func(text string) error { c.Listen = text; return notEmpty("listen", text) })
 	take("timeout", func(text string) (err error) { c.Timeout, err = duration("timeout", text); return err })
 	take("sweep", func(text string) (err error) {
 		if text == "off" {

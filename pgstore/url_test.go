@@ -32,8 +32,24 @@ func TestURL(t *testing.T) {
 	if c, err = parse("postgres://h/?pool_max_conns=3&connect_timeout=7", nil); err != nil || c.pool.MaxConns != 3 || c.pool.ConnConfig.ConnectTimeout != 7*time.Second {
 		t.Errorf("%+v, %v", c.pool, err)
 	}
-	if c.Options != (Options{DefaultPrefix, DefaultSchema, DefaultTimeout, DefaultSweep}) {
+	if c.Options != (Options{DefaultPrefix, DefaultSchema, DefaultTimeout, DefaultSweep, ""}) {
 		t.Errorf("defaults %+v", c.Options)
+	}
+	if c.listen != c.pool.ConnConfig {
+		t.Error("without listen, changes are told of elsewhere")
+	}
+}
+
+func TestListenURL(t *testing.T) {
+	for _, listen := range []string{"postgres://u:p@direct:5433/db?sslmode=disable", "postgres%3A%2F%2Fu%3Ap%40direct%3A5433%2Fdb%3Fsslmode%3Ddisable%26application_name%3Dx"} {
+		c, err := parse("postgres://bouncer:6432/db?timeout=300ms&listen="+listen, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.pool.ConnConfig.Host != "bouncer" || c.listen.Host != "direct" || c.listen.Port != 5433 || c.listen.Password != "p" ||
+			c.listen.TLSConfig != nil || c.listen.ConnectTimeout != 300*time.Millisecond {
+			t.Errorf("%s: %s, %s:%d", listen, c.pool.ConnConfig.Host, c.listen.Host, c.listen.Port)
+		}
 	}
 }
 
@@ -53,6 +69,9 @@ func TestURLErrors(t *testing.T) {
 		"postgres://u:TOPSECRET%zz@h/":                    "",
 		"postgres://u:TOPSECRET@h/?sslmode=maybe":         "sslmode",
 		"postgres://u:TOPSECRET@h/?pool_max_conns=no":     "pool_max_conns",
+		"postgres://h/?listen=":                           "listen is empty",
+		"postgres://h/?listen=redis://u:TOPSECRET@h/":     "in that of listen",
+		"postgres://h/?listen=postgres://:TOPSECRET@h:p/": "in that of listen",
 	} {
 		s, err := Open(context.Background(), url, nil)
 		if !errors.Is(err, ErrURL) || s != nil || !strings.Contains(err.Error(), says) {

@@ -84,6 +84,26 @@ func TestStormOnOtherStores(t *testing.T) {
 	t.Run("postgres", storm(openPostgres(t, 1)[0]))
 	t.Run("memcached", storm(openMemcached(t, 1)[0]))
 	t.Run("near cache", storm(nearRedis(t)))
+	t.Run("near cache, postgres", storm(nearPostgres(t)))
+}
+
+// nearPostgres puts a near cache in front of PostgreSQL.
+func nearPostgres(t *testing.T) record.Store {
+	t.Helper()
+	url := pgtest.Start(t).URL()
+	if _, err := pgstore.Migrate(t.Context(), url, &pgstore.MigrateOptions{Tell: true}); err != nil {
+		t.Fatal(err)
+	}
+	store, err := pgstore.Open(t.Context(), url, &pgstore.Options{Timeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := nearcache.New(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cache.Close() })
+	return cache
 }
 
 // nearRedis puts a near cache in front of Redis.

@@ -21,6 +21,7 @@ func migrateCommand(ctx context.Context, p *program) error {
 		flags.StringVar(&url, "store", url, "store `URL`, postgres://…; by default that in PAZZO_STORE, where a list of processes does not show its password")
 		flags.StringVar(&o.Role, "role", "", "`name` of the role that apps connect as, which is given the rights it needs")
 		flags.BoolVar(&o.Unlogged, "unlogged", false, "make the tables unlogged: quicker, and emptied when the server crashes")
+		flags.BoolVar(&o.Tell, "tell", false, "have the tables tell of changes, as near caches need; it slows writes down")
 	})
 	if err != nil {
 		return err

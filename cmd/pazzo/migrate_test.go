@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pazzo-sessions/pazzo/pgstore/pgtest"
+	"github.com/pazzo-sessions/pazzo/record"
 	"github.com/pazzo-sessions/pazzo/stores"
 )
 
@@ -26,6 +28,37 @@ func TestMigrate(t *testing.T) {
 	}
 	if err := store.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Tables that tell of changes let near caches work.
+func TestMigrateTell(t *testing.T) {
+	url := pgtest.Start(t).URL()
+	if code, _, stderr := invoke(t, "migrate", "-store", url, "-tell"); code != exitOK {
+		t.Fatal(stderr)
+	}
+	store, err := stores.Open(t.Context(), url+"?nearcache=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	h, secret := record.NewHandle(), record.NewSecret()
+	create := record.Batch{Ops: []record.Op{record.Create(secret, record.Expiry{Idle: 60_000, Absolute: 60_000})}}
+	if reply, err := store.Apply(t.Context(), h, &create); err != nil || reply.Status != record.OK {
+		t.Fatal(reply.Status, err)
+	}
+	read := record.Batch{Access: record.Access{Mode: record.Held, Generation: 1, Secret: secret}, Ops: []record.Op{record.Get("a")}}
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		reply, err := store.Apply(t.Context(), h, &read)
+		if err != nil || reply.Status != record.OK {
+			t.Fatal(reply.Status, err)
+		}
+		if reply.Cached {
+			return
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("the near cache does not work")
+		}
 	}
 }
 

@@ -8,7 +8,9 @@ package memcachedtest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +29,7 @@ type Server struct {
 	program string
 	args    []string
 	port    int
+	secured *secured // or nil
 
 	mu   sync.Mutex
 	proc *child.Process
@@ -55,7 +58,9 @@ func Start(t testing.TB, args ...string) *Server {
 
 // Run is Start for who has no test. ctx bounds the start only; the caller ends the server
 // with Kill.
-func Run(ctx context.Context, args ...string) (*Server, error) {
+func Run(ctx context.Context, args ...string) (*Server, error) { return run(ctx, nil, args...) }
+
+func run(ctx context.Context, secured *secured, args ...string) (*Server, error) {
 	name := os.Getenv("PAZZO_MEMCACHED")
 	if name == "" {
 		name = "memcached"
@@ -64,7 +69,7 @@ func Run(ctx context.Context, args ...string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memcachedtest: install memcached (Debian: apt-get install memcached), or set PAZZO_MEMCACHED: %w", err)
 	}
-	s := &Server{program: program}
+	s := &Server{program: program, secured: secured}
 	s.proc, s.port, err = ports.Start(func(port int) (*child.Process, error) {
 		s.port = port
 		s.args = append([]string{"-l", "127.0.0.1", "-p", strconv.Itoa(port), "-U", "0"}, args...)
@@ -94,7 +99,7 @@ func (s *Server) launch(ctx context.Context) (*child.Process, error) {
 		return nil, fmt.Errorf("memcachedtest: %w", err)
 	}
 	for {
-		if stats, err := ask(s.Addr(), "stats\r\nquit\r\n"); err == nil && strings.Contains(stats, fmt.Sprintf("STAT pid %d\r\n", p.Pid())) {
+		if stats, err := s.Ask("stats\r\n"); err == nil && strings.Contains(stats, fmt.Sprintf("STAT pid %d\r\n", p.Pid())) {
 			return p, nil
 		}
 		select {
@@ -108,36 +113,46 @@ func (s *Server) launch(ctx context.Context) (*child.Process, error) {
 	}
 }
 
-// ask sends lines, the last of which is quit, and returns what comes back.
-func ask(addr, lines string) (string, error) {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+// dial connects as a client does, and logs in.
+func (s *Server) dial() (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: time.Second}
+	if s.secured == nil {
+		return dialer.Dial("tcp", s.Addr())
+	}
+	conn, err := tls.DialWithDialer(dialer, "tcp", s.Addr(), s.secured.config)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte(lines)); err != nil {
-		return "", err
-	}
-	var all strings.Builder
-	b := make([]byte, 4096)
-	for {
-		n, err := conn.Read(b)
-		all.Write(b[:n])
-		if err != nil {
-			return all.String(), nil
-		}
-	}
+	text := User + " " + Password
+	_, err = fmt.Fprintf(conn, "set login 0 0 %d\r\n%s\r\n", len(text), text)
+	return conn, err
 }
 
 // Addr returns the address, 127.0.0.1:port. It stays the same after Restart.
 func (s *Server) Addr() string { return child.Address(s.port) }
 
-// URL returns the store URL, without parameters.
-func (s *Server) URL() string { return "memcached://" + s.Addr() }
+// URL returns the store URL, without parameters, but for ca after StartSecured.
+func (s *Server) URL() string {
+	if s.secured == nil {
+		return "memcached://" + s.Addr()
+	}
+	return "memcacheds://" + User + ":" + Password + "@" + s.Addr() + "?ca=" + s.CAFile()
+}
 
 // Ask sends commands, each with its line's end, and returns the answers.
-func (s *Server) Ask(commands string) (string, error) { return ask(s.Addr(), commands+"quit\r\n") }
+func (s *Server) Ask(commands string) (string, error) {
+	conn, err := s.dial()
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte(commands + "quit\r\n")); err != nil {
+		return "", err
+	}
+	all, _ := io.ReadAll(conn) // up to its end, however it ends
+	return string(all), nil
+}
 
 // Kill ends the server at once and waits until it is gone. A second Kill does nothing.
 func (s *Server) Kill() error {

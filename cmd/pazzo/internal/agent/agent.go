@@ -146,9 +146,9 @@ func (a *Agent) Reload(ctx context.Context, c Config) (later []string, err error
 }
 
 // Serve accepts connections until ctx ends, or the store has failed for good, which is an
-// error: only another process may open what is on the disk. Then it stops accepting, lets what was
-// read be done, for as long as the drain timeout says, writes the last snapshot and
-// closes the store. It closes the listeners.
+// error: only another process may open what is on the disk. Then it stops accepting,
+// lets what was read be done, for as long as the drain timeout says, writes the last
+// snapshot and closes the store. It closes the listeners.
 func (a *Agent) Serve(ctx context.Context, listeners []net.Listener) error {
 	working, stop := context.WithCancel(context.Background()) // outlives ctx by the drain
 	defer stop()

@@ -4,17 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
 	"github.com/pazzo-sessions/pazzo"
 )
 
-// look is how often a stream looks at its session.
-const look = 100 * time.Millisecond
-
-// quiet is after how many looks without news a stream says that it is still there.
-const quiet = 150
+// quiet is after how long without news a stream says that it is still there.
+const quiet = 15 * time.Second
 
 // view is a session as the page shows it.
 type view struct {
@@ -33,51 +31,61 @@ type view struct {
 // events streams the request's session as it changes, until the request's cookie
 // no longer opens it: after a logout, and after a login, which gives a new one.
 func events(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	messages := watch(ctx)
+	defer func() {
+		cancel()
+		for range messages { // until the watcher has gone
+		}
+	}()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
-	ticker := time.NewTicker(look)
-	defer ticker.Stop()
-	last, same := "", 0
+	still := time.NewTicker(quiet)
+	defer still.Stop()
 	for {
-		event, live := nextEvent(r.Context())
-		news := event
-		if same++; event == last {
-			news = ""
-			if same == quiet {
-				news = ": still here\n\n"
-			}
-		}
-		if news != "" {
-			fmt.Fprint(w, news)
-			if out.Flush() != nil {
+		text := ": still here\n\n"
+		select {
+		case message, more := <-messages:
+			if !more {
 				return
 			}
-			same = 0
+			text = message
+			still.Reset(quiet)
+		case <-still.C:
 		}
-		if !live {
-			return
-		}
-		last = event
-		select {
-		case <-ticker.C:
-		case <-r.Context().Done():
+		if _, err := io.WriteString(w, text); err != nil || out.Flush() != nil {
 			return
 		}
 	}
 }
 
-// nextEvent looks at the session and says what the page is to be told, and whether
-// the session is live.
-func nextEvent(ctx context.Context) (event string, live bool) {
-	v, found, err := viewOf(ctx)
-	if err != nil {
-		return message("trouble", err.Error()), true
+// watch returns what the page is to be told of the session that ctx carries, until that has
+// ended or ctx has.
+func watch(ctx context.Context) <-chan string {
+	messages := make(chan string)
+	go func() {
+		defer close(messages)
+		for change, err := range pazzo.FromContext(ctx).Watch(ctx) {
+			select {
+			case messages <- event(&change, err):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return messages
+}
+
+// event says what the page is to be told of a change, or of an error instead.
+func event(c *pazzo.Change, err error) string {
+	switch {
+	case err != nil:
+		return message("trouble", err.Error())
+	case c.Ended != "":
+		return message("gone", nil)
 	}
-	if !found {
-		return message("gone", nil), false
-	}
-	return message("session", v), true
+	return message("session", viewOf(c))
 }
 
 func message(name string, data any) string {
@@ -88,32 +96,20 @@ func message(name string, data any) string {
 	return fmt.Sprintf("event: %s\ndata: %s\n\n", name, text)
 }
 
-func viewOf(ctx context.Context) (v view, found bool, err error) {
-	session := pazzo.FromContext(ctx)
-	info, found, err := session.Info(ctx)
-	if err != nil || !found {
-		return view{}, false, err
+func viewOf(c *pazzo.Change) view {
+	v := view{
+		Handle:     c.Handle.String(),
+		User:       c.User,
+		Generation: c.Generation,
+		Revision:   c.Revision,
+		Created:    c.Created.UnixMilli(),
+		Touched:    c.Touched.UnixMilli(),
+		Deadline:   c.Deadline.UnixMilli(),
+		Idle:       c.Idle.Milliseconds(),
+		Fields:     c.Fields,
 	}
-	fields, err := session.All(ctx)
-	if err != nil {
-		return view{}, false, err
+	if !c.AuthTime.IsZero() {
+		v.LoggedIn = c.AuthTime.UnixMilli()
 	}
-	v = view{
-		Handle:     info.Handle.String(),
-		User:       info.User,
-		Generation: info.Generation,
-		Revision:   info.Revision,
-		Created:    info.Created.UnixMilli(),
-		Touched:    info.Touched.UnixMilli(),
-		Deadline:   info.Deadline.UnixMilli(),
-		Idle:       info.Idle.Milliseconds(),
-		Fields:     make(map[string]json.RawMessage),
-	}
-	if !info.AuthTime.IsZero() {
-		v.LoggedIn = info.AuthTime.UnixMilli()
-	}
-	for name, text := range fields {
-		v.Fields[name] = text
-	}
-	return v, true, nil
+	return v
 }
