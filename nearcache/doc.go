@@ -12,7 +12,15 @@
 // one, and the latter is then missed for an eighth of MaxStale at most. Writes are not
 // cached, and judged by the store alone.
 //
-// Reads with Batch.Fresh ask the store, and so do reads by handle (record.Admin).
+// Reads with Batch.Fresh ask the store, and so do reads by handle (record.Admin), and those with
+// a Batch.MinRevision that the copy has not reached.
+//
+// That a session is absent, or has ended, is not kept: who asks while another is being told
+// so gets the same answer, and the next one asks again. Such reads are rare, since only a
+// token that was good once gets so far, and so they need no memory that others could use.
+//
+// A store that cannot tell of changes may be cached as well, if Options.TTL is set. Then a read
+// misses the writes of others in the last TTL; what is said of the process's own holds.
 //
 // # How
 //

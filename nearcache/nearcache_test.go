@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -258,6 +259,37 @@ func TestOwnWriteShowsAnothers(t *testing.T) {
 	})
 }
 
+// An own write that changes nothing, because another has written the same kind of thing
+// before, is not taken over as if it had.
+func TestOwnWriteThatFindsNothingToDo(t *testing.T) {
+	for name, own := range map[string]record.Op{
+		"SetIfAbsent": record.SetIfAbsent("other", "2"), "Delete": record.Delete("n"), "Pop": record.Pop("n"), "Drain": record.Drain("list"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(f *fixture) {
+				f.others(record.Set("list", "[1]"))
+				f.reads("0", false)
+				f.remote.told = func(record.Handle) {}
+				b := record.Batch{Access: f.access, Ops: []record.Op{record.Set("other", "1")}} // as large as what the own one leaves
+				switch own.Kind {
+				case record.OpDelete, record.OpPop:
+					b.Ops = []record.Op{record.Delete("n"), record.Set("list", "[2]")}
+				case record.OpDrain:
+					b.Ops = []record.Op{record.Drain("list"), record.Set("n", "9")}
+				}
+				if reply, err := f.remote.Store.Apply(f.Context(), f.handle, &b); err != nil || reply.Status != record.OK {
+					f.Fatal(reply.Status, err)
+				}
+				f.apply(f.cache, own)
+				want := f.apply(f.remote.Store, record.GetAll()).Fields
+				if got := f.apply(f.cache, record.GetAll()).Fields; !slices.Equal(got, want) {
+					f.Errorf("the cache has %v, the store %v", got, want)
+				}
+			})
+		})
+	}
+}
+
 // A change that is told of long after the own writes is another's.
 func TestChangeAfterTheEcho(t *testing.T) {
 	run(t, func(f *fixture) {
@@ -398,13 +430,15 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestInvalidOptions(t *testing.T) {
 	store := memstore.New(nil)
 	defer store.Close()
-	for _, o := range []nearcache.Options{{MaxBytes: 1}, {MaxBytes: -1}, {MaxStale: time.Millisecond}, {MaxStale: time.Hour}} {
+	for _, o := range []nearcache.Options{{MaxBytes: 1}, {MaxBytes: -1}, {MaxStale: time.Millisecond}, {MaxStale: time.Hour}, {TTL: time.Second}} {
 		if _, err := nearcache.New(store, &o); !errors.Is(err, nearcache.ErrOptions) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
-	if _, err := nearcache.New(struct{ record.Store }{store}, nil); !errors.Is(err, nearcache.ErrOptions) {
-		t.Errorf("a store that does not tell: %v", err)
+	for _, o := range []nearcache.Options{{}, {MaxStale: time.Second}, {TTL: time.Second, MaxStale: time.Second}, {TTL: -1}, {TTL: time.Millisecond}, {TTL: time.Hour}} {
+		if _, err := nearcache.New(struct{ record.Store }{store}, &o); !errors.Is(err, nearcache.ErrOptions) {
+			t.Errorf("%+v, and a store that does not tell: %v", o, err)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // once.
 func (c *Cache) Peek(ctx context.Context, h record.Handle, fresh bool) *View {
 	now := c.now()
-	if !c.live(now) {
+	if !c.live(now) || c.ttl > 0 { // what does not tell of changes does not tell all of a record
 		return nil
 	}
 	if !fresh {

@@ -18,7 +18,8 @@ type load struct {
 	brief bool // to be kept for a limited time, for there may have been a change
 
 	copy
-	err error
+	over *record.Reply // there is no session, or no more
+	err  error
 }
 
 // answer applies a batch that only reads to a copy. ok is false when only the store can
@@ -61,7 +62,7 @@ func release(r *record.Record) {
 // read answers by the copy that there is, or by one that it loads. Whom that does not let
 // in, the store judges: his token may be newer than the copy, and the copy's clock is ahead.
 func (c *Cache) read(ctx context.Context, h record.Handle, b *record.Batch) (record.Reply, error) {
-	if n, ok := c.shard(h).find(h, c.now()); ok {
+	if n, ok := c.shard(h).find(h, c.now()); ok && n.revision >= b.MinRevision {
 		if reply, ok := c.answer(&n, b); ok {
 			c.hits.Add(1)
 			reply.Cached = true
@@ -70,9 +71,12 @@ func (c *Cache) read(ctx context.Context, h record.Handle, b *record.Batch) (rec
 		return c.pass(ctx, h, b)
 	}
 	c.misses.Add(1)
-	l := c.fetch(ctx, h, false)
+	l, first := c.share(ctx, h)
 	if l == nil {
 		return record.Reply{}, fmt.Errorf("%w: %w", record.ErrUnavailable, ctx.Err())
+	}
+	if !first && l.over == nil && l.revision < b.MinRevision { // it began too early
+		return c.readFresh(ctx, h, b)
 	}
 	return c.loaded(ctx, h, b, l)
 }
@@ -94,21 +98,30 @@ func (c *Cache) fetch(ctx context.Context, h record.Handle, fresh bool) *load {
 		c.load(ctx, h, l)
 		return l
 	}
-	l, first := c.join(h)
-	if first {
+	l, _ := c.share(ctx, h)
+	return l
+}
+
+// share returns a load that has ended, which others may wait for as well, or nil if ctx has
+// ended before. first reports whether it is the caller's own.
+func (c *Cache) share(ctx context.Context, h record.Handle) (l *load, first bool) {
+	if l, first = c.join(h); first {
 		c.load(ctx, h, l)
-		return l
+		return l, true
 	}
 	select {
 	case <-l.done:
-		return l
+		return l, false
 	case <-ctx.Done():
-		return nil
+		return nil, false
 	}
 }
 
 // loaded answers by what was loaded, or has the store answer.
 func (c *Cache) loaded(ctx context.Context, h record.Handle, b *record.Batch, l *load) (record.Reply, error) {
+	if l.over != nil {
+		return *l.over, nil
+	}
 	if l.err == nil {
 		if reply, ok := c.answer(&l.copy, b); ok {
 			return reply, nil
@@ -148,6 +161,9 @@ func (c *Cache) load(ctx context.Context, h record.Handle, l *load) {
 	bounded, cancel := context.WithTimeout(ctx, time.Duration(c.maxStale/loadShare))
 	r, clock, err := c.source.Record(bounded, h)
 	cancel()
+	if err == nil && r.State != record.Live {
+		l.over = c.over(ctx, h)
+	}
 
 	s := c.shard(h)
 	s.mu.Lock()
@@ -158,6 +174,9 @@ func (c *Cache) load(ctx context.Context, h record.Handle, l *load) {
 		l.copy = copy{text: string(r.Append(nil)), revision: r.Revision, clock: clock - sent/int64(time.Millisecond) + 1}
 	}
 	e := s.entries[h]
+	if e != nil && l.over != nil {
+		s.drop(e) // for nobody may see the session live again
+	}
 	if e == nil || !slices.Contains(e.loading, l) {
 		return // it was evicted, or contact was lost
 	}
@@ -168,11 +187,23 @@ func (c *Cache) load(ctx context.Context, h record.Handle, l *load) {
 		return
 	}
 	e.floor = l.revision
-	if l.brief || e.writes > 0 {
-		l.until = sent + c.maxStale/8
+	if l.brief || e.writes > 0 || c.ttl > 0 {
+		l.until = c.briefly(sent)
 	}
 	s.keep(e, l.copy)
 	s.takePending(e)
+}
+
+// over asks the store once more after a load that has found no live session, and returns the
+// answer that everybody gets then, or nil. A load does not prove whose answer it was; for a
+// live session its secret does.
+func (c *Cache) over(ctx context.Context, h record.Handle) *record.Reply {
+	anybody := record.Batch{Access: record.Access{Mode: record.Admin}, Ops: []record.Op{record.GetIdentity()}}
+	reply, err := c.Store.Apply(ctx, h, &anybody)
+	if err != nil || reply.Status != record.Absent && reply.Status != record.Ended {
+		return nil
+	}
+	return &reply
 }
 
 // changed takes in that the store told of a change. A copy or a load of a session to which

@@ -73,6 +73,9 @@ func (v *View) Good() bool {
 	return now < v.end && v.cache.live(now)
 }
 
+// Revision returns the record's revision.
+func (v *View) Revision() uint64 { return v.record.Revision }
+
 // Find returns the index of a field, or -1.
 func (v *View) Find(name string) int { return v.record.Find(name) }
 

@@ -56,10 +56,11 @@ func (c *Cache) write(ctx context.Context, h record.Handle, b *record.Batch) (re
 	if e.text == "" && !creates(b) {
 		return reply, err
 	}
-	a := ack{reply: reply, clock: reply.Now - sent/int64(time.Millisecond) + 1, until: sent + c.maxStale/8}
+	a := ack{reply: reply, clock: reply.Now - sent/int64(time.Millisecond) + 1, until: c.briefly(sent)}
 	if reply.Revision > e.revision+1 {
 		a.batch = *b // which is the caller's again after this
 		a.batch.Ops, a.batch.Conditions = slices.Clone(b.Ops), slices.Clone(b.Conditions)
+		a.reply.Values = slices.Clone(reply.Values)
 		if e.pending = append(e.pending, a); len(e.pending) > maxPending {
 			s.drop(e)
 		}
@@ -120,7 +121,8 @@ func (s *shard) takeOver(e *entry, a *ack) bool {
 		return true
 	}
 	reply, changed := r.Apply(&a.batch, a.reply.Now)
-	if reply.Status != a.reply.Status || reply.Revision != a.reply.Revision || reply.Meta != a.reply.Meta || reply.Size != a.reply.Size {
+	if reply.Status != a.reply.Status || reply.Revision != a.reply.Revision || reply.Meta != a.reply.Meta || reply.Size != a.reply.Size ||
+		!slices.Equal(reply.Values, a.reply.Values) { // the write may have found nothing to do, where another had been before
 		return false
 	}
 	if changed {

@@ -19,6 +19,9 @@ type Batch struct {
 	Limits     Limits
 	// Fresh asks a cache in front of a store to read from the store itself.
 	Fresh bool
+	// MinRevision is a revision that the record is known to have had, or 0: a cache does
+	// not answer by what is older, but reads once from the store, and answers by that in any case.
+	MinRevision uint64
 }
 
 // Access says who asks, and how strictly that is judged. Held has the secret too,

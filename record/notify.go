@@ -39,6 +39,15 @@ type Listener interface {
 	Current(at time.Time)
 }
 
+// Keeper is a Listener that keeps records which it has read by Notifier.Record, each until
+// it is told of a change of it. It relies on no more than that: a store that can tell only of
+// the first change of a session after a Record of it tells Current to Keepers alone.
+type Keeper interface {
+	Listener
+	// Keeper marks such a listener. It is not called.
+	Keeper()
+}
+
 // ErrUntracked is returned by Notifier.Record while changes cannot be told of.
 var ErrUntracked = errors.New("record: changes are not being followed")
 

@@ -2,9 +2,11 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -24,8 +26,9 @@ const (
 
 // following is the following of the changes on all primaries.
 type following struct {
-	listeners *record.Listeners
-	telling   sync.Mutex // Lost and Current are told one at a time
+	listeners record.Listeners // that need to hear of all changes
+	keepers   record.Listeners // record.Keepers
+	telling   sync.Mutex       // Lost and Current are told one at a time
 
 	mu   sync.Mutex
 	end  context.CancelFunc // or nil while nobody listens
@@ -33,6 +36,8 @@ type following struct {
 
 	current sync.RWMutex // guards nodes against an end while one is being taken
 	nodes   *nodes       // or nil while contact is not complete
+
+	refused, narrowed sync.Once // that is logged
 }
 
 // nodes are the primaries, each with a connection on which it tells of changes.
@@ -48,6 +53,8 @@ type node struct {
 	wire    rueidis.DedicatedClient
 	gone    <-chan error // closed when the connection is
 	beat    string       // the key of the heartbeat, which there never is
+	reading *gathering
+	optIn   bool // it tells of what was read on this connection on request, else of all
 	users   sync.WaitGroup
 }
 
@@ -74,13 +81,22 @@ func (f *following) publish(n *nodes) {
 func (f *following) lost() {
 	f.telling.Lock()
 	defer f.telling.Unlock()
+	f.keepers.Lost()
 	f.listeners.Lost()
 }
 
-func (f *following) tellCurrent(at time.Time) {
+func (f *following) tellCurrent(n *nodes, at time.Time) {
 	f.telling.Lock()
 	defer f.telling.Unlock()
-	f.listeners.Current(at)
+	f.keepers.Current(at)
+	if !n.optIn() {
+		f.listeners.Current(at)
+	}
+}
+
+func (f *following) changed(h record.Handle) {
+	f.keepers.Changed(h)
+	f.listeners.Changed(h)
 }
 
 // follow begins to follow the changes. s.following.mu is held.
@@ -119,6 +135,7 @@ func (s *Store) unfollow() {
 func (s *Store) followOnce(ctx context.Context) bool {
 	n, err := s.contact(ctx)
 	defer n.close()
+	s.explain(n, err)
 	if err != nil {
 		return false
 	}
@@ -148,7 +165,7 @@ func (s *Store) keepContact(ctx context.Context, n *nodes) error {
 			return err
 		}
 		if !before.IsZero() {
-			s.following.tellCurrent(before)
+			s.following.tellCurrent(n, before)
 		}
 		before = sent
 		if beats == 0 {
@@ -201,17 +218,29 @@ func (s *Store) contact(ctx context.Context) (*nodes, error) {
 
 // contactNode connects to one primary and has it tell of changes.
 func (s *Store) contactNode(ctx context.Context, n *nodes, option rueidis.ClientOption, beat string) error {
+	reading := newGathering()
+	dial := option.DialCtxFn
+	option.DialCtxFn = func(ctx context.Context, address string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+		conn, err := dial(ctx, address, dialer, config)
+		if err != nil {
+			return nil, err
+		}
+		return reading.over(conn), nil
+	}
 	client, err := rueidis.NewClient(option)
 	if err != nil {
 		return err
 	}
 	wire, _ := client.Dedicate() // closed in the end, never given back
-	each := &node{client: client, wire: wire, beat: beat}
+	each := &node{client: client, wire: wire, beat: beat, reading: reading}
 	n.list = append(n.list, each)
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	each.gone = wire.SetOnInvalidations(s.changed)
-	return wire.Do(ctx, client.B().Arbitrary("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", s.prefix+"{").Build()).Error()
+	each.gone = wire.SetOnInvalidations(func(keys []rueidis.RedisMessage) {
+		reading.told.Add(int64(len(keys)))
+		s.changed(keys)
+	})
+	return s.track(ctx, each)
 }
 
 // anyGone returns a channel from which can be read when a connection has ended. There is

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/rueidis"
 
@@ -14,22 +15,29 @@ var _ record.Notifier = (*Store)(nil)
 
 // Notify implements record.Notifier. The first listener has the store open one more
 // connection to each primary, on which the server tells of changes by itself
-// (CLIENT TRACKING in its BCAST mode, which needs RESP3). Where the server refuses, or while
-// one primary cannot be reached, l is told nothing, and Record returns
+// (CLIENT TRACKING, which needs RESP3): of those of all sessions, in its BCAST mode, or, where
+// that is refused, of those of the sessions that Record reads (OPTIN); then only
+// a record.Keeper is told that it knows of all. Where the server refuses both, which is logged
+// once, or while one primary cannot be reached, l is told nothing, and Record returns
 // record.ErrUntracked. What a primary that is cut off does not know, it cannot tell; see
 // docs/consistency.md.
 func (s *Store) Notify(l record.Listener) (stop func()) {
-	drop := s.listeners.Add(l)
-	s.following.mu.Lock()
-	defer s.following.mu.Unlock()
-	if s.following.end == nil && !s.isClosed() {
+	f := &s.following
+	list := &f.listeners
+	if _, ok := l.(record.Keeper); ok {
+		list = &f.keepers
+	}
+	drop := list.Add(l)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.end == nil && !s.isClosed() {
 		s.follow()
 	}
 	return func() {
 		drop()
-		s.following.mu.Lock()
-		defer s.following.mu.Unlock()
-		if s.listeners.Len() == 0 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.listeners.Len()+f.keepers.Len() == 0 {
 			s.unfollow()
 		}
 	}
@@ -46,13 +54,7 @@ func (s *Store) Record(ctx context.Context, h record.Handle) (r record.Record, n
 		return r, 0, record.ErrUntracked
 	}
 	defer node.users.Done()
-	b := node.client.B()
-	answers := node.wire.DoMulti(ctx, b.Hgetall().Key(key).Build(), b.Pttl().Key(key).Build())
-	hash, err := answers[0].AsStrMap()
-	if err != nil {
-		return r, 0, untracked(err)
-	}
-	left, err := answers[1].AsInt64()
+	hash, left, err := node.read(ctx, key)
 	if err != nil {
 		return r, 0, untracked(err)
 	}
@@ -66,6 +68,29 @@ func (s *Store) Record(ctx context.Context, h record.Handle) (r record.Record, n
 		return record.Record{}, s.now(), nil
 	}
 	return r, r.Expires() - left, nil
+}
+
+// read returns a hash and its PTTL, in ms. All commands go out in one piece, so that the
+// next command after CLIENT CACHING is the HGETALL of this call.
+func (n *node) read(ctx context.Context, key string) (hash map[string]string, left int64, err error) {
+	defer n.reading.wait()()
+	b := n.client.B()
+	commands := rueidis.Commands{b.Hgetall().Key(key).Build(), b.Pttl().Key(key).Build()}
+	if n.optIn {
+		commands = slices.Insert(commands, 0, n.cachingYes())
+	}
+	answers := n.wire.DoMulti(ctx, commands...)
+	if n.optIn {
+		if err := answers[0].Error(); err != nil {
+			return nil, 0, err
+		}
+		answers = answers[1:]
+	}
+	if hash, err = answers[0].AsStrMap(); err != nil {
+		return nil, 0, err
+	}
+	left, err = answers[1].AsInt64()
+	return hash, left, err
 }
 
 // untracked says that a record could not be read where changes are told of.
@@ -86,7 +111,7 @@ func (s *Store) changed(keys []rueidis.RedisMessage) {
 			continue
 		}
 		if h, ok := protocol.ParseSessionKey(s.prefix, key); ok {
-			s.listeners.Changed(h)
+			s.following.changed(h)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply record.Reply, done bool, err error) {
 	for i := range b.Ops {
 		if b.Ops[i].Kind == record.OpGetAll {
-			if b.Fresh {
+			if pastCaches(b) {
 				return reply, false, nil // an agent may answer HGETALL from its cache
 			}
 			return s.readAll(ctx, key, b)
@@ -33,7 +33,7 @@ func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply re
 			names = append(names, protocol.NameUser, protocol.NameDevice)
 		}
 	}
-	if b.Fresh {
+	if pastCaches(b) {
 		names = append(names, protocol.NameFresh)
 	}
 	result, err := s.query(ctx, func(c rueidis.Client) rueidis.Completed {
@@ -65,6 +65,10 @@ func (s *Store) read(ctx context.Context, key string, b *record.Batch) (reply re
 	}
 	return reply, true, nil
 }
+
+// pastCaches reports whether an agent must not answer by its near cache. It is not told of a
+// revision to reach, so it reads from its store in any case.
+func pastCaches(b *record.Batch) bool { return b.Fresh || b.MinRevision > 0 }
 
 // text reads a value of a plain reply, or null.
 func text(m *rueidis.RedisMessage) record.Value {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,9 @@ type Options struct {
 	// TLS is the configuration for rediss:// and the like; nil verifies the server
 	// by the system's roots.
 	TLS *tls.Config
+	// Logger is told once when the server refuses what Notify needs. No token, name or value
+	// is in it. Default slog.Default().
+	Logger *slog.Logger
 }
 
 // Store is a record.Store in Redis or Valkey. Make it with Open.
@@ -43,8 +47,8 @@ type Store struct {
 	offset  atomic.Int64 // the server's clock minus ours, ms
 	lost    atomic.Bool  // the last attempt that ended had no answer
 
-	listeners record.Listeners
 	following following
+	log       *slog.Logger
 
 	opened       time.Time
 	primaryUntil atomic.Int64 // until when, from opened, a read need not check, ns
@@ -81,10 +85,13 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 		prefix:  c.prefix,
 		timeout: c.timeout,
 		opened:  time.Now(),
+		log:     slog.Default(),
 		holder:  holder{option: c.client, stop: make(chan struct{})},
 	}
+	if opts != nil && opts.Logger != nil {
+		s.log = opts.Logger
+	}
 	s.option.DialCtxFn = s.dial
-	s.following.listeners = &s.listeners
 	client, err := rueidis.NewClient(s.option)
 	if err != nil {
 		s.close()

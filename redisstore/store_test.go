@@ -218,7 +218,7 @@ func TestFewPermissionsSuffice(t *testing.T) {
 		t.Errorf("%+v, %v: what we may not know must be taken to evict", traits, err)
 	}
 	ask(t, server, "ACL", "SETUSER", "app", "+pttl")
-	cached(t, u.String(), longEnough)
+	ways[0].cached(t, u.String(), longEnough)
 	ask(t, server, "ACL", "SETUSER", "app", "+info")
 	if traits, err := s.Traits(context.Background()); err != nil || traits.MayEvict {
 		t.Errorf("%+v, %v", traits, err)

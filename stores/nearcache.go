@@ -14,6 +14,7 @@ import (
 const (
 	nearCache = "nearcache"
 	maxStale  = "max_stale"
+	lives     = "ttl"
 )
 
 // cutNearCache takes the parameters of a near cache out of a URL. The options are nil if it
@@ -21,7 +22,7 @@ const (
 func cutNearCache(rawURL string) (bare string, o *nearcache.Options, err error) {
 	place, rawQuery, _ := strings.Cut(rawURL, "?")
 	query, err := url.ParseQuery(rawQuery)
-	if err != nil || !query.Has(nearCache) && !query.Has(maxStale) {
+	if err != nil || !query.Has(nearCache) && !query.Has(maxStale) && !query.Has(lives) {
 		return rawURL, nil, nil // what else is wrong, the store says
 	}
 	if strings.HasPrefix(place, "memory:") || strings.HasPrefix(place, "pebble:") {
@@ -32,6 +33,7 @@ func cutNearCache(rawURL string) (bare string, o *nearcache.Options, err error) 
 	}
 	query.Del(nearCache)
 	query.Del(maxStale)
+	query.Del(lives)
 	if rawQuery = query.Encode(); rawQuery != "" {
 		place += "?" + rawQuery
 	}
@@ -47,9 +49,11 @@ func nearCacheOptions(query url.Values) (*nearcache.Options, error) {
 	if size > 1 {
 		o.MaxBytes = size
 	}
-	if text := query.Get(maxStale); text != "" {
-		if o.MaxStale, err = time.ParseDuration(text); err != nil || o.MaxStale <= 0 {
-			return nil, fmt.Errorf("%w: %s %q; a time such as 2s is allowed", ErrURL, maxStale, text)
+	for name, to := range map[string]*time.Duration{maxStale: &o.MaxStale, lives: &o.TTL} {
+		if text := query.Get(name); text != "" {
+			if *to, err = time.ParseDuration(text); err != nil || *to <= 0 {
+				return nil, fmt.Errorf("%w: %s %q; a time such as 2s is allowed", ErrURL, name, text)
+			}
 		}
 	}
 	if size == 0 {

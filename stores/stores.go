@@ -37,7 +37,8 @@ var ErrURL = errors.New("stores: invalid store URL")
 // A store that can tell of changes, Redis, PostgreSQL or an agent, takes two parameters
 // more: nearcache=1 puts a near cache of the default size in front of it, nearcache=BYTES
 // one of that size, and max_stale=DURATION says how old its reads can be at most
-// (nearcache.Options). The store is a *nearcache.Cache then.
+// (nearcache.Options). memcached cannot tell, and takes ttl=DURATION instead of that. The
+// store is a *nearcache.Cache then.
 //
 // ctx bounds the connecting. An error for an invalid URL names what is wrong and
 // what is allowed, but no password; an unreachable server is

@@ -50,6 +50,7 @@ func TestNearCache(t *testing.T) {
 	for url, cached := range map[string]bool{
 		server + "?nearcache=1":                                 true,
 		server + "?prefix=x:&nearcache=1000000&max_stale=500ms": true,
+		memcachedtest.Start(t).URL() + "?nearcache=1&ttl=1s":    true,
 		server + "?prefix=x:&nearcache=0":                       false,
 	} {
 		store, err := Open(t.Context(), url)
@@ -88,6 +89,8 @@ func TestOpenErrors(t *testing.T) {
 		"redis://h?nearcache=-1":              ErrURL,
 		"redis://h?nearcache=1&nearcache=1":   ErrURL,
 		"redis://h?nearcache=1&max_stale=2":   ErrURL,
+		"redis://h?nearcache=1&ttl=x":         ErrURL,
+		"redis://h?ttl=1s":                    ErrURL,
 		"redis://h?max_stale=2s":              ErrURL,
 		"redis://h?nearcache=1&max_stale=-2s": ErrURL,
 		"pebble:///tmp/x?nearcache=1":         ErrURL,

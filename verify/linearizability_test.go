@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -89,8 +90,10 @@ type shop struct {
 	stores []record.Store // of the same data
 	faulty bool           // calls may fail
 
-	stale time.Duration // how long before its call a read may have been done
-	pause time.Duration // the longest between a client's calls; 0: 100 µs
+	clients int           // 0: clients
+	stale   time.Duration // how long before its call a read may have been done
+	pause   time.Duration // the longest between a client's calls; 0: 100 µs
+	reads   int           // percent of the calls of the first store's clients that only read
 }
 
 // check makes histories of one session each and checks them.
@@ -134,15 +137,16 @@ func (s shop) history(t *testing.T, seed uint64) []porcupine.Operation {
 	h := record.NewHandle()
 	base := time.Now()
 	mortal := seed%2 == 0
-	perClient := make([][]porcupine.Operation, clients)
-	errs := make([]error, clients)
+	many := cmp.Or(s.clients, clients)
+	perClient := make([][]porcupine.Operation, many)
+	errs := make([]error, many)
 	var group sync.WaitGroup
 	begin := make(chan struct{})
 	pause := s.pause
 	if pause == 0 {
 		pause = 100 * time.Microsecond
 	}
-	for i := range clients {
+	for i := range many {
 		c := &client{id: i, store: s.stores[i%len(s.stores)], h: h, base: base, mortal: mortal, faulty: s.faulty,
 			random: rand.New(rand.NewPCG(seed, uint64(i)))}
 		if i == 0 && seed%4 != 0 { // else Create races with the rest
@@ -152,7 +156,11 @@ func (s shop) history(t *testing.T, seed uint64) []porcupine.Operation {
 			<-begin
 			for range callsPer {
 				time.Sleep(rand.N(pause)) // mixes the clients' calls
-				c.call(c.next())
+				if b := c.next(); i%len(s.stores) == 0 && c.random.IntN(100) < s.reads {
+					c.call(&record.Batch{Ops: []record.Op{record.GetAll()}})
+				} else {
+					c.call(b)
+				}
 			}
 			perClient[i], errs[i] = c.calls, c.err
 		})
@@ -160,7 +168,7 @@ func (s shop) history(t *testing.T, seed uint64) []porcupine.Operation {
 	close(begin)
 	group.Wait()
 	var history []porcupine.Operation
-	for i := range clients {
+	for i := range many {
 		if errs[i] != nil {
 			t.Error(errs[i])
 		}

@@ -11,7 +11,7 @@ settings.configure(
     ROOT_URLCONF=__name__,
     SESSION_ENGINE="pazzo.django" if pazzo else "django.contrib.sessions.backends.cache",
     PAZZO_STORE=os.environ["PAZZO_STORE"],
-    PAZZO_OPTIONS={"reads": "request"},
+    PAZZO_OPTIONS={"reads": os.environ.get("READS", "request")},
     SESSION_SECRET_KEY="k" * 50,
     CACHES={
         "default": {
