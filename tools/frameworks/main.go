@@ -63,7 +63,7 @@ func (f *framework) add(proofs map[column]proof) {
 var declared = map[string]string{
 	".go":  `(?m)^func %s\(t \*testing\.T\)`,
 	".py":  `(?m)^def %s\(`,
-	".mjs": `test\("%s",`,
+	".mjs": `\btest\("%s",`,
 }
 
 // exists returns an error unless the test and its part do.
@@ -111,7 +111,7 @@ func inBrowser(root, app string) error {
 
 // summary is the table of README.md.
 func summary() string {
-	return table(func(f framework) string { return f.name }, func(proof) string { return "✓" })
+	return table(func(f framework) string { return f.name }, func(proof) string { return "✓" }) + notes()
 }
 
 // details is the part of docs/frameworks.md.
@@ -126,6 +126,7 @@ func details() string {
 	for _, c := range columns {
 		fmt.Fprintf(&b, "- **%s**: %s\n", c.title, c.about)
 	}
+	b.WriteString(notes())
 	return b.String()
 }
 
@@ -139,13 +140,40 @@ func table(name func(framework) string, cell func(proof) string) string {
 	for _, f := range frameworks {
 		b.WriteString("| " + name(f) + " |")
 		for _, c := range columns {
-			if p, has := f.proofs[c]; has {
+			p, has := f.proofs[c]
+			switch {
+			case has:
 				b.WriteString(" " + cell(p) + " |")
-			} else {
+			case f.lacks[c] != "":
+				b.WriteString(" – |")
+			default:
 				b.WriteString(" |")
 			}
 		}
 		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// notes say what the table's dashes mean.
+func notes() string {
+	var b strings.Builder
+	for _, c := range columns {
+		names := make(map[string][]string)
+		var reasons []string
+		for _, f := range frameworks {
+			why := f.lacks[c]
+			if why == "" {
+				continue
+			}
+			if names[why] == nil {
+				reasons = append(reasons, why)
+			}
+			names[why] = append(names[why], f.name)
+		}
+		for _, why := range reasons {
+			fmt.Fprintf(&b, "\n– %s: %s.\n", strings.Join(names[why], ", "), why)
+		}
 	}
 	return b.String()
 }

@@ -7,6 +7,10 @@
  * What was changed in `session.data` is written in the onSend hook, so that an error of it goes to
  * Fastify's error handler, and again before the headers go out, for hooks that come later. An
  * error of this package that a handler lets through becomes a response with its status.
+ *
+ * A handler of @fastify/websocket has `request.session` as well. An upgrade sets no cookie: in it,
+ * the first write of a session, a login or a renewal rejects with ResponseStartedError, and what is
+ * changed in `data` is written by `save` only.
  */
 
 import type { FastifyPluginCallback, FastifyRequest } from "fastify";
@@ -33,6 +37,11 @@ const plugin: FastifyPluginCallback<PluginOptions> = (fastify, { manager, data =
   fastify.addHook("onRequest", async (request, reply) => {
     const failed = (error: unknown) => answer(reply.raw, error);
     exchanges.set(request, await open(manager, request.raw, request, reply.raw, data, failed));
+  });
+  fastify.addHook("preHandler", async (request) => {
+    if ((request as { ws?: boolean }).ws) {
+      exchanges.get(request)?.begin();
+    }
   });
   fastify.addHook("onSend", async (request, _, payload) => {
     await exchanges.get(request)?.prepare();

@@ -17,6 +17,7 @@ export {
   middleware,
   type Next,
   sessionOf,
+  upgrade,
 } from "./middleware";
 export { AAL1, AAL2, AAL3, type CookieOptions, type Options, type Timeouts } from "./options";
 export { type Expiry, Session } from "./session";

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { NoSessionError, PazzoError } from "./errors";
 import type { Manager } from "./manager";
-import { open, type SessionRequest, type WebSession } from "./web";
+import { open, openUpgrade, type SessionRequest, type WebSession } from "./web";
 
 /** How requests get their sessions. */
 export interface MiddlewareOptions {
@@ -49,6 +49,34 @@ export function middleware(manager: Manager, { data = true }: MiddlewareOptions 
     }
     next?.();
   };
+}
+
+/**
+ * Gives the request of an upgrade its session, for a WebSocket of `ws` or another package beside an
+ * app of Express or node:http:
+ *
+ *     server.on("upgrade", async (req, socket, head) => {
+ *       socket.on("error", () => socket.destroy());
+ *       try {
+ *         await upgrade(manager, req);
+ *         wss.handleUpgrade(req, socket, head, (ws) => wss.emit("connection", ws, req));
+ *       } catch {
+ *         socket.end("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n");
+ *       }
+ *     });
+ *
+ * An upgrade sets no cookie. So what would need one, the first write of a session, a login or a
+ * renewal, rejects with ResponseStartedError. What is changed in `data` is written by `save` only.
+ * A write after a logout rejects with GoneError. It rejects, with UnavailableError above all, when
+ * the session cannot be loaded. The socket stays the caller's; without a listener for errors, one
+ * that is reset meanwhile ends the process.
+ */
+export function upgrade(
+  manager: Manager,
+  req: IncomingMessage,
+  { data = true }: MiddlewareOptions = {},
+): Promise<void> {
+  return openUpgrade(manager, req, data);
 }
 
 /** Returns the session that the middleware has given a request, or throws NoSessionError. */

@@ -314,6 +314,8 @@ const SESSION_ID = {
 export interface Exchange {
   /** Saves what was changed, so that the headers can go out at once. */
   prepare(): Promise<void>;
+  /** Takes in that the response goes out by other means, such as an upgrade: no cookie after that. */
+  begin(): void;
 }
 
 /**
@@ -329,14 +331,7 @@ export async function open(
   failed: (error: unknown) => void,
 ): Promise<Exchange> {
   const state = manager.stateOf(request);
-  const session = new RequestSession(state, holder);
-  if (load && !session.isLoaded) {
-    await session.load();
-  }
-  holder.session = RequestSession.face(session);
-  states.set(holder, state);
-  Object.defineProperty(holder, "sessionID", SESSION_ID);
-  Object.defineProperty(holder, "sessionStore", { configurable: true, value: manager });
+  await give(manager, state, holder, load);
   const current = () => behind.get(holder.session ?? {});
   let hasFailed = false; // the response to the error is not to fail by it again
   const prepare = async () => {
@@ -356,7 +351,34 @@ export async function open(
     begin: () => addHeaders(res, state),
     failed,
   });
-  return { prepare };
+  return { prepare, begin: () => state.out.begin() };
+}
+
+/** Gives the request of an upgrade its session, which can set no cookie. */
+export async function openUpgrade(
+  manager: Manager,
+  request: IncomingMessage,
+  load: boolean,
+): Promise<void> {
+  const state = manager.stateOf(request);
+  state.out.begin();
+  await give(manager, state, request as SessionRequest, load);
+}
+
+async function give(
+  manager: Manager,
+  state: RequestState,
+  holder: Holder,
+  load: boolean,
+): Promise<void> {
+  const session = new RequestSession(state, holder);
+  if (load && !session.isLoaded) {
+    await session.load();
+  }
+  holder.session = RequestSession.face(session);
+  states.set(holder, state);
+  Object.defineProperty(holder, "sessionID", SESSION_ID);
+  Object.defineProperty(holder, "sessionStore", { configurable: true, value: manager });
 }
 
 /** Whether there is something to save, or something that cannot be saved, which save says. */

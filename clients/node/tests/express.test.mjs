@@ -8,6 +8,8 @@ import express from "express";
 import passport from "passport";
 import { Strategy } from "passport-local";
 import * as pazzo from "pazzo";
+import { WebSocketServer } from "ws";
+import { checkDown, checkSocket, Stream, talk } from "./scenarios.mjs";
 import { KEY, Redis } from "./servers.mjs";
 
 let redis;
@@ -25,15 +27,21 @@ after(async () => {
   await redis.close();
 });
 
-/** Serves an app; returns a browser's way to it, which keeps its cookie. */
-async function browse(setUp, options) {
+/** Serves an app, with a manager of its own or ours. */
+async function serve(setUp, options, own = manager) {
   const app = express();
-  app.use(pazzo.middleware(manager, options));
+  app.use(pazzo.middleware(own, options));
   setUp(app);
   app.use((error, _req, res, _next) => res.status(error.status ?? 500).send(error.name));
   const server = app.listen(0, "127.0.0.1");
   await once(server, "listening");
   servers.push(server);
+  return server;
+}
+
+/** Serves an app; returns a browser's way to it, which keeps its cookie. */
+async function browse(setUp, options) {
+  const server = await serve(setUp, options);
   const jar = { cookie: "", lines: [] };
   const get = async (path) => {
     const headers = { "sec-fetch-mode": "cors", ...(jar.cookie ? { cookie: jar.cookie } : {}) };
@@ -362,6 +370,44 @@ describe("req.session", () => {
     assert.equal(Object.keys(JSON.parse(await get("/end"))).length, 52);
   });
 });
+
+test("streams: the cookie goes first, writes take effect while it goes on", async () => {
+  const stream = new Stream();
+  const server = await serve((app) => {
+    app.get("/events", async (req, res) => {
+      await req.session.add("n");
+      res.type("text/event-stream");
+      for await (const event of stream.events(req.session)) {
+        res.write(event);
+      }
+      res.end();
+    });
+  });
+  await stream.check(server.address().port, "/events", manager);
+});
+
+test("a WebSocket of ws has the session of its upgrade", async () => {
+  const server = await serve(() => {});
+  const sockets = new WebSocketServer({ noServer: true });
+  sockets.on("connection", (socket, req) => talk(socket, pazzo.sessionOf(req)));
+  server.on("upgrade", async (req, socket, head) => {
+    await pazzo.upgrade(manager, req);
+    sockets.handleUpgrade(req, socket, head, (ws) => sockets.emit("connection", ws, req));
+  });
+  await checkSocket(server.address().port, "/", manager);
+});
+
+for (const data of [true, false]) {
+  describe(`data: ${data}`, () => {
+    test("a store that is down is an error in time, not an empty session", async () => {
+      await checkDown(async (own) => {
+        const setUp = (app) =>
+          app.get("/", async (req, res) => res.json(await req.session.add("n")));
+        return (await serve(setUp, { data }, own)).address().port;
+      });
+    });
+  });
+}
 
 describe("Passport's local strategy", () => {
   async function app(serialize = (user) => user.id, options = {}) {

@@ -3,10 +3,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
+import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
+import websocket from "@fastify/websocket";
 import fastify from "fastify";
 import { Manager } from "pazzo";
 import { pazzo } from "pazzo/fastify";
+import { checkSocket, read, Stream, talk } from "./scenarios.mjs";
 import { KEY, Redis } from "./servers.mjs";
 
 let redis;
@@ -22,13 +25,19 @@ after(async () => {
   await redis.close();
 });
 
-/** Serves an app; returns a browser's way to it, which keeps its cookie. */
-async function browse(setUp, options = {}) {
+/** Serves an app. */
+async function serve(setUp, options = {}) {
   const app = fastify();
   apps.push(app);
   await app.register(pazzo, { manager, ...options });
   await setUp(app);
   await app.listen({ port: 0, host: "127.0.0.1" });
+  return app;
+}
+
+/** Serves an app; returns a browser's way to it, which keeps its cookie. */
+async function browse(setUp, options) {
+  const app = await serve(setUp, options);
   const jar = { cookie: "", lines: [], status: 0, headers: {} };
   const get = async (path) => {
     const headers = { "sec-fetch-mode": "cors", ...(jar.cookie ? { cookie: jar.cookie } : {}) };
@@ -93,6 +102,43 @@ test("login, renewal, logout", async () => {
   assert.deepEqual([get.jar.status, message], [409, "the session has ended"]);
 });
 
+test("a login's cookie goes out with a 500", async () => {
+  const app = await serve((app) => {
+    app.get("/crash", async (request) => {
+      await request.session.authenticate("bob");
+      throw new Error("on purpose");
+    });
+  });
+  const { status, token } = await read(app.server.address().port, "/crash");
+  assert.equal(status, 500);
+  assert.equal(await manager.acquire(token).authenticatedUser(), "bob");
+});
+
+test("streams: the cookie goes first, writes take effect while it goes on", async () => {
+  const stream = new Stream();
+  const app = await serve((app) => {
+    app.get("/events", async (request, reply) => {
+      await request.session.add("n");
+      reply.type("text/event-stream");
+      return reply.send(Readable.from(stream.events(request.session)));
+    });
+  });
+  await stream.check(app.server.address().port, "/events", manager);
+});
+
+test("a WebSocket of @fastify/websocket has the session of its upgrade", async () => {
+  for (const data of [true, false]) {
+    const app = await serve(
+      async (app) => {
+        await app.register(websocket);
+        app.get("/socket", { websocket: true }, (socket, request) => talk(socket, request.session));
+      },
+      { data },
+    );
+    await checkSocket(app.server.address().port, "/socket", manager);
+  }
+});
+
 test("onSend hooks: those before and after the plugin's may use the session", async () => {
   const get = await browse((app) => {
     app.addHook("onSend", async (request, reply, payload) => {
@@ -105,7 +151,6 @@ test("onSend hooks: those before and after the plugin's may use the session", as
       child.get("/child", async (request) => request.session.data);
     });
     app.get("/stream", async (_, reply) => {
-      const { Readable } = await import("node:stream");
       return reply.send(Readable.from(["a", "b"]));
     });
   });

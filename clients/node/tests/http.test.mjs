@@ -6,6 +6,8 @@ import http from "node:http";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import * as pazzo from "pazzo";
+import { WebSocketServer } from "ws";
+import { checkDown, checkSocket, checkStorm, Stream, talk } from "./scenarios.mjs";
 import { KEY, Redis, Relay } from "./servers.mjs";
 
 const FETCH = { "sec-fetch-mode": "cors", "sec-fetch-site": "same-origin" };
@@ -30,8 +32,8 @@ function make(options = {}) {
   return managers.at(-1);
 }
 
-/** Serves an app, and returns what sends it a request. */
-async function serve(app, manager = make(), options = {}) {
+/** Serves an app. */
+async function listen(app, manager, options) {
   const session = pazzo.middleware(manager, options);
   const server = http.createServer(async (req, res) => {
     try {
@@ -45,6 +47,12 @@ async function serve(app, manager = make(), options = {}) {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   servers.push(server);
+  return server;
+}
+
+/** Serves an app, and returns what sends it a request. */
+async function serve(app, manager = make(), options = {}) {
+  const server = await listen(app, manager, options);
   return async (
     path,
     { token, headers = FETCH, name = manager.core.settings.cookie.name } = {},
@@ -75,6 +83,8 @@ async function request(port, path, headers) {
   return { status: res.statusCode, headers: res.headers, body: Buffer.concat(chunks).toString() };
 }
 
+const someToken = (manager) =>
+  manager.core.keys.seal({ handle: Buffer.alloc(16), generation: 1, secret: Buffer.alloc(16) });
 const tokenIn = (line) => line?.split(";")[0].split("=")[1];
 const json = (res, value) => res.end(JSON.stringify(value ?? null));
 
@@ -427,6 +437,60 @@ describe("headers", () => {
   });
 });
 
+test("1,000 requests at once on one session lose nothing", async () => {
+  const manager = make();
+  const server = await listen(
+    async (req, res) => {
+      req.session.data[req.url.slice(1)] = true; // saved before the headers go out
+      json(res, await req.session.add("n"));
+    },
+    manager,
+    {},
+  );
+  await checkStorm(server.address().port, manager);
+});
+
+test("streams: the cookie goes first, writes take effect while it goes on", async () => {
+  const manager = make();
+  const stream = new Stream();
+  const server = await listen(async (req, res) => {
+    await req.session.add("n");
+    res.writeHead(200, { "Content-Type": "text/event-stream" });
+    for await (const event of stream.events(req.session)) {
+      res.write(event);
+    }
+    res.end();
+  }, manager);
+  await stream.check(server.address().port, "/", manager);
+});
+
+test("a WebSocket has the session of its upgrade", async () => {
+  const manager = make();
+  for (const data of [true, false]) {
+    const server = await listen(app, manager);
+    const sockets = new WebSocketServer({ noServer: true });
+    server.on("upgrade", async (req, socket, head) => {
+      await pazzo.upgrade(manager, req, { data });
+      sockets.handleUpgrade(req, socket, head, (ws) => talk(ws, pazzo.sessionOf(req)));
+    });
+    await checkSocket(server.address().port, "/", manager);
+  }
+});
+
+test("an upgrade with the store down rejects", async () => {
+  const down = new pazzo.Manager("redis://127.0.0.1:1", { secretKeys: [KEY] });
+  const request = { headers: { cookie: `__Host-session=${someToken(down)}` } };
+  await assert.rejects(pazzo.upgrade(down, request), pazzo.UnavailableError);
+  assert.throws(() => pazzo.sessionOf(request), pazzo.NoSessionError);
+});
+
+test("a store that is down is an error in time, not an empty session", async () => {
+  await checkDown(async (down) => {
+    const server = await listen(async (req, res) => json(res, await req.session.add("n")), down);
+    return server.address().port;
+  });
+});
+
 test("without data, a request asks the store for what it uses only", async () => {
   const proxy = await Relay.start(redis.port);
   const manager = new pazzo.Manager(proxy.url, { secretKeys: [KEY] });
@@ -452,12 +516,7 @@ test("without data, a request asks the store for what it uses only", async () =>
 
 test("a middleware without next rejects, one with next tells it", async () => {
   const manager = new pazzo.Manager("redis://127.0.0.1:1", { secretKeys: [KEY] });
-  const token = manager.core.keys.seal({
-    handle: Buffer.alloc(16),
-    generation: 1,
-    secret: Buffer.alloc(16),
-  });
-  const request = () => ({ headers: { cookie: `__Host-session=${token}` } });
+  const request = () => ({ headers: { cookie: `__Host-session=${someToken(manager)}` } });
   const res = new http.ServerResponse({ method: "GET" });
   await assert.rejects(pazzo.middleware(manager)(request(), res), pazzo.UnavailableError);
   const error = await new Promise((resolve) => pazzo.middleware(manager)(request(), res, resolve));

@@ -12,6 +12,7 @@ import {
   type Options,
   type SessionRequest,
   sessionOf,
+  upgrade,
 } from "pazzo";
 import { PazzoStore } from "pazzo/express-session";
 import { pazzo } from "pazzo/fastify";
@@ -35,6 +36,11 @@ app.get("/", async (req, res) => {
     return 1;
   });
   return moved;
+});
+createServer(app).on("upgrade", async (req) => {
+  await upgrade(manager, req, { data: false });
+  const added: number = await sessionOf(req).add("messages");
+  return added;
 });
 app.use(session({ store: new PazzoStore(manager, { ttl: 60 }), secret: "…" }));
 

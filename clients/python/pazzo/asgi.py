@@ -11,11 +11,16 @@
 no cookie after it was accepted: what would have to raises ResponseStartedError. Live
 reads then see what other requests write, and a logout makes the next write raise
 GoneError.
+
+When the app raises and a cookie was to be set, such as a login's, the cookie goes out with
+an empty 500 and the error goes on. Starlette's own page for a 500 is made outside of what
+``add_middleware`` adds; around the whole app, as in the first line, it carries the cookie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from .errors import PazzoError
@@ -69,6 +74,11 @@ class SessionMiddleware:
             if response.started or scope["type"] != "http":
                 raise
             await response.fail(error)
+        except Exception:
+            is_due = response.session.state.out.is_due
+            if is_due and not response.started and scope["type"] == "http":
+                await response.answer(HTTPStatus.INTERNAL_SERVER_ERROR)
+            raise
         finally:
             await response.end()
 
@@ -106,9 +116,13 @@ class _Response:
         """Answers for an app that let an error through: its status and no body."""
         if error.status_code >= 500:
             logger.error("the request failed: %s", error)
+        await self.answer(error.status_code)
+
+    async def answer(self, status: int) -> None:
+        """Sends a status and no body."""
         start: Message = {
             "type": "http.response.start",
-            "status": error.status_code,
+            "status": int(status),
             "headers": [(b"content-type", b"text/plain"), (b"content-length", b"0")],
         }
         await self._begin(start)

@@ -111,6 +111,11 @@ class Outgoing:
         self.offer: Offer | None = None
         self._lock = threading.Lock()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is a cookie that the browser cannot do without."""
+        return self.forget or (self.offer is not None and self.offer.certain)
+
     def set(self, offer: Offer) -> None:
         """Has the response set a cookie, if that is still possible."""
         with self._lock:

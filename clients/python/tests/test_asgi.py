@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -15,6 +17,8 @@ from starlette.websockets import WebSocket
 import pazzo
 from pazzo import Manager
 from pazzo.asgi import SessionMiddleware
+from scenarios import Get, check_down
+from servers import Server
 
 
 async def inc(request: Request) -> Response:
@@ -52,6 +56,20 @@ async def stream(request: Request) -> Response:
     return StreamingResponse(chunks())
 
 
+async def crash(request: Request) -> Response:
+    await request.session.aauthenticate("bob")  # type: ignore[attr-defined]
+    raise RuntimeError("on purpose")
+
+
+async def refuse(request: Request) -> Response:
+    await request.session.aauthenticate("bob")  # type: ignore[attr-defined]
+    raise HTTPException(500, "on purpose")
+
+
+async def fall(request: Request) -> Response:
+    raise RuntimeError("before any write")
+
+
 def sync(request: Request) -> Response:
     return PlainTextResponse(str(request.session.add("n")))  # type: ignore[attr-defined]
 
@@ -76,16 +94,28 @@ async def socket(websocket: WebSocket) -> None:
 
 
 ROUTES: list[Any] = [
-    Route(f"/{f.__name__}", f) for f in (inc, get, cart, login, logout, stream, sync)
+    Route(f"/{f.__name__}", f)
+    for f in (inc, get, cart, login, logout, stream, sync, crash, refuse, fall)
 ]
 ROUTES.append(WebSocketRoute("/socket", socket))
 
 
+def inside(manager: Manager) -> Any:
+    return Starlette(routes=ROUTES, middleware=[Middleware(SessionMiddleware, manager=manager)])
+
+
+def around(manager: Manager) -> Any:
+    return SessionMiddleware(Starlette(routes=ROUTES), manager)
+
+
+def browser(app: Any, **options: Any) -> TestClient:
+    headers = {"Sec-Fetch-Mode": "cors"}
+    return TestClient(app, base_url="https://testserver", headers=headers, **options)
+
+
 @pytest.fixture
 def client(manager: Manager) -> Iterator[TestClient]:
-    app = Starlette(routes=ROUTES, middleware=[Middleware(SessionMiddleware, manager=manager)])
-    headers = {"Sec-Fetch-Mode": "cors"}
-    with TestClient(app, base_url="https://testserver", headers=headers) as client:
+    with browser(inside(manager)) as client:
         yield client
 
 
@@ -122,6 +152,38 @@ def test_login_and_logout(client: TestClient, manager: Manager) -> None:
     response = client.get("/logout", headers={"Cookie": f"__Host-session={new}"})
     assert "Max-Age=0" in response.headers["set-cookie"]
     assert client.get("/inc", headers={"Cookie": f"__Host-session={new}"}).status_code == 409
+
+
+@pytest.mark.parametrize("place", [inside, around])
+def test_a_logins_cookie_goes_out_with_a_500(
+    place: Callable[[Manager], Any], manager: Manager
+) -> None:
+    app = place(manager)
+    for path in ("/crash", "/refuse"):
+        with browser(app, raise_server_exceptions=False) as client:
+            response = client.get(path)
+            assert response.status_code == 500
+            assert manager.acquire(token_of(client)).user == "bob"
+    with browser(app, raise_server_exceptions=False) as client:
+        response = client.get("/fall")  # Starlette's own page: there is no cookie to set
+        assert (response.text, "set-cookie" in response.headers) == ("Internal Server Error", False)
+    with browser(app) as client, pytest.raises(RuntimeError, match="on purpose"):
+        client.get("/crash")  # whoever logs errors still sees it
+
+
+def test_a_store_that_is_down(own_server: Server, make: Callable[..., Manager]) -> None:
+    with contextlib.ExitStack() as stack:
+
+        def start(url: str) -> Get:
+            client = stack.enter_context(browser(inside(make(url))))
+
+            def get() -> tuple[int, str, list[str]]:
+                response = client.get("/inc")
+                return response.status_code, response.text, response.headers.get_list("set-cookie")
+
+            return get
+
+        check_down(own_server, start)
 
 
 def test_streaming(client: TestClient, manager: Manager) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
+from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
+from django.http import HttpRequest, StreamingHttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
+from django.urls import path
 
+from scenarios import Stream
 from servers import Server
 
 STOCK = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -217,6 +221,19 @@ def test_a_store_that_is_down(own_server: Server) -> None:
         for path in ("/get", "/assign"):
             response = client.get(path)
             assert (response.status_code, response.cookies) == (503, {})
+
+
+def test_streams(middleware: str) -> None:
+    stream = Stream()
+
+    def events(request: HttpRequest) -> StreamingHttpResponse:
+        session: Any = request.session
+        session["n"] = 1
+        body = stream.events(session.pazzo)
+        return StreamingHttpResponse(body, content_type="text/event-stream")
+
+    with override_settings(ROOT_URLCONF=(path("events", events),)):
+        stream.check(WSGIHandler(), manager())
 
 
 # The engine by itself, as Django's own middleware and test client use it.

@@ -13,6 +13,7 @@ import pazzo
 import pazzo.token
 from pazzo import Manager
 from pazzo.flask import FlaskSession, Pazzo, PazzoSessionInterface
+from scenarios import Stream
 
 FETCH = {"Sec-Fetch-Mode": "cors"}
 
@@ -147,6 +148,18 @@ def test_login_regenerate_logout(client: FlaskClient, manager: Manager) -> None:
 def test_a_logins_cookie_survives_a_crash(client: FlaskClient, manager: Manager) -> None:
     assert client.get("/crash").status_code == 500
     assert manager.acquire(token_of(client)).user == "bob"
+
+
+def test_streams(manager: Manager) -> None:
+    app, stream = make_app(manager), Stream()
+
+    @app.get("/events")
+    def events() -> flask.Response:
+        session().add("n")
+        body = flask.stream_with_context(stream.events(flask.session))
+        return flask.Response(body, mimetype="text/event-stream")
+
+    stream.check(app, manager)
 
 
 def test_a_stale_change_in_place(client: FlaskClient, manager: Manager) -> None:

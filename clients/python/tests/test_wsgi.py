@@ -15,6 +15,8 @@ import pazzo
 from pazzo import Manager
 from pazzo.bottle import SessionPlugin
 from pazzo.wsgi import App, SessionMiddleware, session_of
+from scenarios import Get, Stream, check_down
+from servers import Server
 
 Headers = list[tuple[str, str]]
 
@@ -222,3 +224,95 @@ def test_bottle(bottle_client: Client, manager: Manager) -> None:
     client.get("/abort")
     assert client.status.startswith("500")
     assert len(client.header("Set-Cookie")) == 1
+
+
+def bottle_app(manager: Manager) -> bottle.Bottle:
+    app = bottle.Bottle()
+    app.install(SessionPlugin(manager))
+    return app
+
+
+def test_bottle_streams(manager: Manager) -> None:
+    app, stream = bottle_app(manager), Stream()
+
+    @app.route("/events")
+    def events(session: pazzo.Session) -> Iterable[str]:
+        bottle.response.content_type = "text/event-stream"
+        session.add("n")
+        session["late"] = []
+        yield from stream.events(session)
+        session["late"].append(1)
+
+    token = stream.check(app, manager)
+    assert manager.acquire(token)["late"] == [1]  # saved when it had ended
+
+
+def test_a_bottle_generator_that_fails(manager: Manager) -> None:
+    app = bottle_app(manager)
+
+    @app.route("/gone")
+    def gone(session: pazzo.Session) -> Iterable[str]:
+        session.add("n")
+        yield str(session.add("text"))
+
+    @app.route("/redirect")
+    def redirect(session: pazzo.Session) -> Iterable[str]:
+        session.authenticate("ann")
+        bottle.redirect("/")
+        yield "never"
+
+    @app.route("/empty")
+    def empty(session: pazzo.Session) -> Iterable[str]:
+        session["text"] = "x"
+        yield from ()
+
+    client = Client(app)
+    assert client.get("/empty") == ""
+    assert len(client.header("Set-Cookie")) == 1
+    assert client.get("/gone") == ""
+    assert client.status == "400 Bad Request"
+    assert client.get("/redirect") == ""
+    assert client.status.startswith("30")
+    assert manager.acquire(client.cookie.partition("=")[2]).user == "ann"
+
+
+def test_a_logins_cookie_goes_out_with_bottles_500(manager: Manager) -> None:
+    app = bottle_app(manager)
+
+    @app.route("/crash")
+    def crash(session: pazzo.Session) -> None:
+        session.authenticate("bob")
+        raise RuntimeError("on purpose")
+
+    @app.error(500)
+    def page(error: bottle.HTTPError) -> str:
+        return f"our page: {error.exception}"
+
+    client = Client(app)
+    assert client.get("/crash") == "our page: on purpose"
+    assert client.status.startswith("500")
+    assert manager.acquire(client.cookie.partition("=")[2]).user == "bob"
+    app.config["catchall"] = False
+    with pytest.raises(RuntimeError, match="on purpose"):
+        client.get("/crash")
+
+
+def test_bottle_with_a_store_that_is_down(
+    own_server: Server, make: Callable[..., pazzo.Manager]
+) -> None:
+    def start(url: str) -> Get:
+        app = bottle_app(make(url))
+
+        @app.route("/inc")
+        def inc(session: pazzo.Session) -> str:
+            return str(session.add("n"))
+
+        client = Client(app)
+
+        def get() -> tuple[int, str, list[str]]:
+            body = client.get("/inc")
+            return int(client.status[:3]), body, client.header("Set-Cookie")
+
+        return get
+
+    check_down(own_server, start)
