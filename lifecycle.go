@@ -51,7 +51,9 @@ func (s *Session) renewed(reply *record.Reply) {
 	s.mu.Lock()
 	s.current.generation = reply.Meta.Generation
 	s.current.secret = reply.Meta.Secret
+	h := s.current.handle
 	s.mu.Unlock()
+	s.revised(h, reply)
 	s.issue(reply, false)
 }
 

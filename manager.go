@@ -26,6 +26,7 @@ type Manager struct {
 	keys    keyring
 	expiry  record.Expiry
 	queue   queue
+	watches watches
 }
 
 // New returns a Manager over store. ErrOptions is returned, naming each of them,
@@ -48,6 +49,7 @@ func New(store Store, options *Options) (*Manager, error) {
 		o.Logger.Warn("pazzo: the store does not answer yet", "error", err)
 	}
 	m.name = traits.Name
+	m.watches.source = notifier(store)
 	if o.Observer.Operation == nil {
 		m.near, _ = store.(*nearcache.Cache)
 	}
@@ -102,6 +104,9 @@ func (m *Manager) Begin(ctx context.Context, header http.Header) *Session {
 	s.response.ctx = ctx
 	s.request.read(header)
 	s.candidates = m.candidates(header, s.first[:0])
+	if m.options.RevisionCookie {
+		m.readRevisions(header, s.candidates)
+	}
 	return s
 }
 

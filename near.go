@@ -43,7 +43,7 @@ func (s *Session) openNear() *nearcache.View {
 	}
 	t := s.candidates[0].token
 	v := s.manager.near.View(t.handle, record.Access{Mode: record.Open, Generation: t.generation, Secret: t.secret})
-	if v == nil || !v.Good() {
+	if v == nil || !v.Good() || v.Revision() < s.candidates[0].revision {
 		return nil
 	}
 	s.mu.Lock()

@@ -12,13 +12,14 @@ func (s *Session) open(ctx context.Context, c *call) error {
 	for len(s.candidates) > 0 {
 		t := s.candidates[0]
 		c.batch.Access = record.Access{Mode: record.Open, Generation: t.generation, Secret: t.secret}
+		c.batch.MinRevision = t.revision // for the first call: what it finds the cache shows from then on
 		if err := s.exchange(ctx, t.handle, c); err != nil {
 			return err
 		}
 		s.candidates = s.candidates[1:]
 		if accepted(c.reply.Status) {
 			s.candidates = nil // when this session ends, the request must not go on in another
-			s.opened(ctx, t, &c.reply)
+			s.opened(ctx, t, &c.reply, c.passive)
 			return c.failure()
 		}
 		s.rejected(ctx, t, &c.reply)
@@ -26,8 +27,8 @@ func (s *Session) open(ctx context.Context, c *call) error {
 	return s.withoutSession(ctx, c)
 }
 
-// opened takes in that the token c has opened the session.
-func (s *Session) opened(ctx context.Context, c candidate, reply *record.Reply) {
+// opened takes in that the token c has opened the session, by a call that is passive or not.
+func (s *Session) opened(ctx context.Context, c candidate, reply *record.Reply, passive bool) {
 	if reply.Meta.Generation == 0 { // destroyed by this batch
 		s.mu.Lock()
 		s.current = c.token
@@ -37,13 +38,15 @@ func (s *Session) opened(ctx context.Context, c candidate, reply *record.Reply) 
 	s.mu.Lock()
 	s.state, s.current = live, c.token
 	s.mu.Unlock()
-	if s.rotateIfDue(ctx, c, reply) {
+	if !passive && s.rotateIfDue(ctx, c, reply) {
 		return
 	}
 	if c.old || c.generation != reply.Meta.Generation {
 		s.issue(reply, true)
 	}
-	s.touchIfDue(ctx, reply)
+	if !passive {
+		s.touchIfDue(ctx, reply)
+	}
 }
 
 // rejected takes in that the token c has opened nothing. Of several, the first
@@ -189,5 +192,6 @@ func (s *Session) begin(h record.Handle, reply *record.Reply) {
 	s.current = token{handle: h, generation: reply.Meta.Generation, secret: reply.Meta.Secret}
 	s.snapshot = nil
 	s.mu.Unlock()
+	s.revised(h, reply)
 	s.issue(reply, false)
 }

@@ -53,6 +53,14 @@ type Options struct {
 	// Parallel first requests of one page then do not make one each.
 	CreateOnNavigation bool
 
+	// RevisionCookie has the response to a write tell the browser the session's revision,
+	// in a cookie beside the session's whose name ends in "-revision", for a minute. A process
+	// with a near cache, and an agent's, that are asked next know by it that a copy of
+	// theirs is too old, and read from the store: so a browser sees its own writes in every
+	// process at once, not only after nearcache.Options.MaxStale at the latest. All apps are
+	// to set it. What is written after the response has started cannot be told so.
+	RevisionCookie bool
+
 	// KeepTombstones is how long a destroyed session is remembered, so that
 	// requests in flight do not bring it back: at least as long as the longest
 	// request. Default 1 min, at most 24 h.
@@ -284,7 +292,7 @@ func (c *Cookie) problems(insecure bool) (problems []error) {
 	if c.Path[0] != '/' {
 		wrong("Cookie.Path is %q: it must begin with /", c.Path)
 	}
-	if len(c.Name)+tokenChars > maxCookie {
+	if len(c.Name)+tokenChars > maxCookie { // which holds for the revision cookie then as well
 		wrong("Cookie.Name has %d bytes: at most %d are allowed", len(c.Name), maxCookie-tokenChars)
 	}
 	if hasPrefixFold(c.Name, hostPrefix) && (c.Domain != "" || c.Path != "/") {

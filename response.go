@@ -21,6 +21,7 @@ type response struct {
 	mu      sync.Mutex // guards what follows
 	started bool
 	cookie  cookie
+	last    *revised // by this request, if the browser is to be told; or nil
 }
 
 // open reports whether the cookie can still be set.
@@ -46,14 +47,14 @@ func (r *response) set(c cookie) {
 	r.cookie = c
 }
 
-// begin closes the response to further cookies and returns the last. first is
-// false if it has begun before.
-func (r *response) begin() (c cookie, first bool) {
+// begin closes the response to further cookies and returns the last, and the last
+// revision that a write has made. first is false if it has begun before.
+func (r *response) begin() (c cookie, last *revised, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	first = !r.started
 	r.started = true
-	return r.cookie, first
+	return r.cookie, r.last, first
 }
 
 // StartResponse adds to a response's headers what there is to say about the
@@ -67,12 +68,16 @@ func (s *Session) StartResponse(h http.Header) {
 	if s == nil {
 		return
 	}
-	c, first := s.response.begin()
+	c, last, first := s.response.begin()
 	if !first {
 		return
 	}
 	if s.response.accessed.Load() {
 		vary(h)
+	}
+	if last != nil && c.action != forget {
+		h.Add("Set-Cookie", s.manager.revisionCookie(last).String())
+		h.Set("Cache-Control", "no-store")
 	}
 	if c.action == keep || c.offer && !s.isCurrent(&c.token) {
 		return

@@ -52,7 +52,8 @@ func (s *Session) Format(f fmt.State, _ rune) {
 // candidate is a token of ours that came with the request.
 type candidate struct {
 	token
-	old bool // signed with an older key
+	old      bool   // signed with an older key
+	revision uint64 // of the session, that the browser knows of; or 0
 }
 
 // state is what the request's tokens have turned out to be.
@@ -77,6 +78,7 @@ type refusal struct {
 type call struct {
 	batch      record.Batch
 	reply      record.Reply
+	passive    bool // it is no activity, and so neither prolongs the session nor renews its token
 	ops        [2]record.Op
 	conditions [1]record.Condition
 }
@@ -143,7 +145,9 @@ func (s *Session) doHeld(ctx context.Context, c *call, opening *sync.Mutex) (don
 		return true, err
 	}
 	if accepted(c.reply.Status) {
-		s.touchIfDue(ctx, &c.reply)
+		if !c.passive {
+			s.touchIfDue(ctx, &c.reply)
+		}
 		return true, c.failure()
 	}
 	if opening != nil {
@@ -164,7 +168,11 @@ func (s *Session) exchange(ctx context.Context, h record.Handle, c *call) error 
 	if c.batch.ReadOnly() {
 		name = "read"
 	}
-	return s.manager.applyInto(ctx, name, h, &c.batch, &c.reply)
+	err := s.manager.applyInto(ctx, name, h, &c.batch, &c.reply)
+	if err == nil && name == "write" {
+		s.revised(h, &c.reply)
+	}
+	return err
 }
 
 // isLive reports whether the session is open.
