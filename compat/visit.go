@@ -109,7 +109,7 @@ func (v *Visit) Respond() *http.Cookie {
 	h := make(http.Header)
 	v.StartResponse(h)
 	for _, line := range h["Set-Cookie"] {
-		if c, err := http.ParseSetCookie(line); err == nil {
+		if c, err := http.ParseSetCookie(line); err == nil && c.Name == cookieName {
 			return c
 		}
 	}
