@@ -18,9 +18,8 @@ const (
 	NamePrevious = "\x00p" // record.Previous.Pack
 	NameUser     = "\x00u" // time of authentication 6 | user
 	NameDevice   = "\x00d"
-	// NameFresh is in no hash: who asks for it has an agent ask the store, not its cache.
-	NameFresh = "\x00f"
 	NameBlocked  = "\x00b" // blocked until 6
+	NameFresh    = "\x00f" // in no hash: has an agent ask the store, not its near cache
 )
 
 // SessionKey returns <prefix>{<handle>}: the braces make the handle alone decide
