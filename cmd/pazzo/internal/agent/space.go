@@ -25,6 +25,7 @@ type space struct {
 	index   hashIndex        // nil if there is a relay
 	relay   relay            // nil unless the store's server runs the scripts itself
 	tracker *tracker         // nil if the store cannot tell of changes
+	failed  <-chan struct{}  // is closed when the store has failed for good; nil if it cannot
 	// memory is the store if it is the one in memory, else nil.
 	memory *memstore.Store
 }
@@ -122,6 +123,9 @@ func newSpace(name spaceName, store record.Store) (*space, error) {
 	one.relay, _ = behind.(relay)
 	one.index, _ = behind.(hashIndex)
 	one.memory, _ = behind.(*memstore.Store)
+	if store, ok := behind.(failing); ok {
+		one.failed = store.Failed()
+	}
 	if source, ok := behind.(record.Notifier); ok {
 		one.tracker = newTracker(name.prefix, source)
 	}
@@ -171,8 +175,8 @@ type failing interface{ Failed() <-chan struct{} }
 // is none that may. The stores of a directory fail together.
 func (s *spaces) failed() <-chan struct{} {
 	for _, one := range s.all() {
-		if store, ok := one.store.(failing); ok {
-			return store.Failed()
+		if one.failed != nil {
+			return one.failed
 		}
 	}
 	return nil
