@@ -18,14 +18,12 @@ lint: ## gofmt, vet, staticcheck, and each module on its own
 
 test: setup ## all tests with -race, and each fuzzer for 10 seconds
 	scripts/test
-	scripts/test-python
-	scripts/test-node
+	scripts/test-clients
 	scripts/fuzz 10
 
 nightly: setup ## the full figures without -race, and each fuzzer for 10 minutes
 	PAZZO_NIGHTLY=1 scripts/test
-	PAZZO_NIGHTLY=1 scripts/test-python
-	scripts/test-node
+	PAZZO_NIGHTLY=1 scripts/test-clients
 	scripts/fuzz 600
 
 bench: setup ## the figures beside the peers', as ratios
