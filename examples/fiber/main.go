@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -50,9 +51,14 @@ func run(ctx context.Context, env func(string) string) error {
 		return fmt.Errorf("ADDR: %w", err)
 	}
 	fmt.Printf("listening on http://%s\n", listener.Addr())
-	return newApp(sessions).Listener(listener, fiber.ListenConfig{
-		DisableStartupMessage: true,
-		GracefulContext:       ctx,
-		ShutdownTimeout:       10 * time.Second,
-	})
+	app, ended := newApp(sessions), make(chan error, 1)
+	go func() { ended <- app.Listener(listener, fiber.ListenConfig{DisableStartupMessage: true}) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	err = app.ShutdownWithTimeout(10 * time.Second)
+	listener.Close() // for one that has not begun to serve yet, which a shutdown does not reach
+	return errors.Join(err, <-ended)
 }
