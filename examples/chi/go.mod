@@ -21,6 +21,7 @@ require (
 	github.com/cockroachdb/redact v1.1.5 // indirect
 	github.com/cockroachdb/swiss v0.0.0-20260820225851-333444432258 // indirect
 	github.com/cockroachdb/tokenbucket v0.0.0-20230807174530-cc333fc44b06 // indirect
+	github.com/coder/websocket v1.8.15 // indirect
 	github.com/getsentry/sentry-go v0.27.0 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/golang/protobuf v1.5.3 // indirect
@@ -45,6 +46,7 @@ require (
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.12.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/pazzo-sessions/pazzo/internal/adaptertest v0.0.0
 	github.com/pazzo-sessions/pazzo/memcachedstore v0.0.0 // indirect
 	github.com/pazzo-sessions/pazzo/pebblestore v0.0.0 // indirect
 	github.com/pazzo-sessions/pazzo/pgstore v0.0.0 // indirect
@@ -64,3 +66,5 @@ replace (
 )
 
 replace github.com/pazzo-sessions/pazzo/pebblestore => ../../pebblestore
+
+replace github.com/pazzo-sessions/pazzo/internal/adaptertest => ../../internal/adaptertest
