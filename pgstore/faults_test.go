@@ -363,8 +363,10 @@ func TestReadOnlyServer(t *testing.T) {
 func TestUnloggedTables(t *testing.T) {
 	server := migrated(t)
 	x := create(t, open(t, server.URL(), Options{}), hour)
-	if _, err := Migrate(t.Context(), server.URL(), &MigrateOptions{Unlogged: true}); err != nil {
-		t.Fatal(err)
+	for _, setting := range []Setting{On, Keep} {
+		if _, err := Migrate(t.Context(), server.URL(), &MigrateOptions{Unlogged: setting}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	x.ok(record.Set("a", "1"))
 	if err := server.Restart(t.Context()); err != nil {

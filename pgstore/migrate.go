@@ -26,20 +26,33 @@ var ErrSchema = errors.New("pgstore: the tables are not of this version")
 //go:embed schema/*.sql
 var changes embed.FS
 
+// Setting is what Migrate makes of a property of the tables. The zero value keeps it, so
+// that who migrates with each deployment need not know what was set before.
+type Setting int8
+
+const (
+	Keep Setting = iota // as it is; off in new tables
+	On
+	Off
+)
+
+// of returns what a property is to be that is so now.
+func (s Setting) of(now bool) bool { return s == On || s == Keep && now }
+
 // MigrateOptions choose what Migrate makes. Nil means the defaults.
 type MigrateOptions struct {
 	// Role, if any, is given the rights that an app needs. It exists already; its name is
 	// 1 to 63 of a-z, 0-9 and _, no digit first.
 	Role string
-	// Unlogged makes the tables unlogged, or logged again: they are written with less
-	// work, and emptied when the server crashes. To change it copies the tables, and
-	// sessions wait. Default false.
-	Unlogged bool
+	// Unlogged makes the tables unlogged, or logged again: unlogged ones are written with
+	// less work, and emptied when the server crashes. To change it copies the tables, and
+	// sessions wait.
+	Unlogged Setting
 	// Tell has the tables tell of changes (NOTIFY), or no longer. Package nearcache needs
 	// it in any process that uses it. It is a property of the tables, so that no process
 	// can change a session and keep silent about it. It takes writes half of their speed
-	// or more: the server lets transactions that notify commit one at a time. Default false.
-	Tell bool
+	// or more: the server lets transactions that notify commit one at a time.
+	Tell Setting
 }
 
 // Migration is what Migrate has done.
@@ -139,18 +152,19 @@ func change(ctx context.Context, tx pgx.Tx, schema string, version int) error {
 }
 
 // persist makes the tables logged or unlogged, if they are not.
-func persist(ctx context.Context, tx pgx.Tx, schema string, unlogged bool) error {
+func persist(ctx context.Context, tx pgx.Tx, schema string, unlogged Setting) error {
 	for _, table := range []string{schema + ".sessions", schema + ".users"} {
 		var is bool
 		err := tx.QueryRow(ctx, "SELECT relpersistence = 'u' FROM pg_class WHERE oid = to_regclass($1)", table).Scan(&is)
 		if err != nil {
 			return err
 		}
-		if is == unlogged {
+		wanted := unlogged.of(is)
+		if is == wanted {
 			continue
 		}
 		persistence := "LOGGED"
-		if unlogged {
+		if wanted {
 			persistence = "UNLOGGED"
 		}
 		if err := run(ctx, tx, "ALTER TABLE "+table+" SET "+persistence); err != nil {
@@ -166,9 +180,11 @@ const tells = `(SELECT count(*) = 3 FROM pg_trigger WHERE tgrelid = to_regclass(
 	AND tgname IN ('tell_of_update', 'tell_of_delete', 'tell_of_truncate'))`
 
 // tell has the tables tell of changes or not, if they do otherwise.
-func tell(ctx context.Context, tx pgx.Tx, schema string, wanted bool) error {
+func tell(ctx context.Context, tx pgx.Tx, schema string, setting Setting) error {
 	var is bool
-	if err := tx.QueryRow(ctx, "SELECT "+strings.ReplaceAll(tells, "$3", "$1"), schema+".sessions").Scan(&is); err != nil || is == wanted {
+	err := tx.QueryRow(ctx, "SELECT "+strings.ReplaceAll(tells, "$3", "$1"), schema+".sessions").Scan(&is)
+	wanted := setting.of(is)
+	if err != nil || is == wanted {
 		return err
 	}
 	if err := run(ctx, tx, "DROP FUNCTION IF EXISTS "+schema+".tell_of_change() CASCADE"); err != nil || !wanted {

@@ -71,7 +71,7 @@ func TestRole(t *testing.T) {
 	if _, err := connect(t, url).Exec(t.Context(), "DROP TABLE pazzo.sessions"); err == nil {
 		t.Error("the app may drop the table")
 	}
-	if _, err := Migrate(t.Context(), url, &MigrateOptions{Unlogged: true}); !errors.Is(err, record.ErrUnavailable) {
+	if _, err := Migrate(t.Context(), url, &MigrateOptions{Unlogged: On}); !errors.Is(err, record.ErrUnavailable) {
 		t.Errorf("the app may change the tables: %v", err)
 	}
 }

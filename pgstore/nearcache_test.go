@@ -24,7 +24,7 @@ const maxStale = 2 * time.Second
 func telling(t testing.TB) *pgtest.Server {
 	t.Helper()
 	server := pgtest.Start(t)
-	if _, err := Migrate(t.Context(), server.URL(), &MigrateOptions{Tell: true}); err != nil {
+	if _, err := Migrate(t.Context(), server.URL(), &MigrateOptions{Tell: On}); err != nil {
 		t.Fatal(err)
 	}
 	return server
@@ -401,7 +401,7 @@ func TestNearCacheBehindPgBouncer(t *testing.T) {
 // Tables that tell of no changes, or no longer, serve no copies.
 func TestTablesThatDoNotTell(t *testing.T) {
 	server := migrated(t)
-	migrate := func(tell bool) {
+	migrate := func(tell Setting) {
 		t.Helper()
 		if _, err := Migrate(t.Context(), server.URL(), &MigrateOptions{Tell: tell}); err != nil {
 			t.Fatal(err)
@@ -409,10 +409,12 @@ func TestTablesThatDoNotTell(t *testing.T) {
 	}
 	n := newNear(t, open(t, server.URL(), Options{}), server.URL(), longEnough)
 	wantUntracked(t, n, "pazzo migrate -tell")
-	migrate(true)
-	migrate(true) // changes nothing
+	migrate(On)
+	migrate(On)   // changes nothing
+	migrate(Keep) // neither does that, as in each deployment
 	n.warm()
-	migrate(false)
+	migrate(Off)
+	migrate(Keep)
 	n.ok(record.Set("n", "1"))
 	if n.notStale(time.Now()) == 0 {
 		t.Error("no answer")
@@ -422,7 +424,7 @@ func TestTablesThatDoNotTell(t *testing.T) {
 	if n := one[int](t, conn, "SELECT count(*) FROM pg_proc WHERE proname = 'tell_of_change'"); n != 0 {
 		t.Error("the function is left")
 	}
-	migrate(true)
+	migrate(On)
 	n.warm()
 	exec(t, conn, "ALTER TABLE pazzo.sessions DISABLE TRIGGER tell_of_update")
 	wantUntracked(t, n, "pazzo migrate -tell")

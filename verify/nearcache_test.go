@@ -31,7 +31,7 @@ func TestNearCacheHistories(t *testing.T) {
 func TestNearCacheHistoriesPostgres(t *testing.T) {
 	serveNear(t, nearStale)
 	server := pgtest.Start(t)
-	if _, err := pgstore.Migrate(t.Context(), server.URL(), &pgstore.MigrateOptions{Tell: true}); err != nil {
+	if _, err := pgstore.Migrate(t.Context(), server.URL(), &pgstore.MigrateOptions{Tell: pgstore.On}); err != nil {
 		t.Fatal(err)
 	}
 	nearHistories(t, server.Addr(), func(proxy string) (url string) {

@@ -91,7 +91,7 @@ func TestStormOnOtherStores(t *testing.T) {
 func nearPostgres(t *testing.T) record.Store {
 	t.Helper()
 	url := pgtest.Start(t).URL()
-	if _, err := pgstore.Migrate(t.Context(), url, &pgstore.MigrateOptions{Tell: true}); err != nil {
+	if _, err := pgstore.Migrate(t.Context(), url, &pgstore.MigrateOptions{Tell: pgstore.On}); err != nil {
 		t.Fatal(err)
 	}
 	store, err := pgstore.Open(t.Context(), url, &pgstore.Options{Timeout: patience})

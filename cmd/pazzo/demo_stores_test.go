@@ -21,7 +21,7 @@ import (
 // The demo's storm keeps every click over every store.
 func TestDemoOverEveryStore(t *testing.T) {
 	database := pgtest.Start(t).URL()
-	if _, err := pgstore.Migrate(t.Context(), database, &pgstore.MigrateOptions{Tell: true}); err != nil {
+	if _, err := pgstore.Migrate(t.Context(), database, &pgstore.MigrateOptions{Tell: pgstore.On}); err != nil {
 		t.Fatal(err)
 	}
 	for name, url := range map[string]string{

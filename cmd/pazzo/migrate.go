@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/pazzo-sessions/pazzo/pgstore"
@@ -20,8 +21,8 @@ func migrateCommand(ctx context.Context, p *program) error {
 	err := p.parse("migrate", func(flags *flag.FlagSet) {
 		flags.StringVar(&url, "store", url, "store `URL`, postgres://…; by default that in PAZZO_STORE, where a list of processes does not show its password")
 		flags.StringVar(&o.Role, "role", "", "`name` of the role that apps connect as, which is given the rights it needs")
-		flags.BoolVar(&o.Unlogged, "unlogged", false, "make the tables unlogged: quicker, and emptied when the server crashes")
-		flags.BoolVar(&o.Tell, "tell", false, "have the tables tell of changes, as near caches need; it slows writes down")
+		flags.BoolFunc("unlogged", "make the tables unlogged: quicker, and emptied when the server crashes; =false: logged again; by default as they are", setting(&o.Unlogged))
+		flags.BoolFunc("tell", "have the tables tell of changes, as near caches need, which slows writes down; =false: no longer; by default as they do", setting(&o.Tell))
 	})
 	if err != nil {
 		return err
@@ -44,4 +45,16 @@ func migrateCommand(ctx context.Context, p *program) error {
 		_, err = fmt.Fprintf(p.stdout, "Brought the tables from version %d to %d.\n", m.From, m.To)
 	}
 	return err
+}
+
+// setting reads a flag that keeps what is if it is not given.
+func setting(to *pgstore.Setting) func(string) error {
+	return func(text string) error {
+		on, err := strconv.ParseBool(text)
+		*to = pgstore.Off
+		if on {
+			*to = pgstore.On
+		}
+		return err
+	}
 }

@@ -34,8 +34,10 @@ func TestMigrate(t *testing.T) {
 // Tables that tell of changes let near caches work.
 func TestMigrateTell(t *testing.T) {
 	url := pgtest.Start(t).URL()
-	if code, _, stderr := invoke(t, "migrate", "-store", url, "-tell"); code != exitOK {
-		t.Fatal(stderr)
+	for _, args := range [][]string{{"-tell"}, {}} { // each deployment migrates, and keeps it so
+		if code, _, stderr := invoke(t, append([]string{"migrate", "-store", url}, args...)...); code != exitOK {
+			t.Fatal(stderr)
+		}
 	}
 	store, err := stores.Open(t.Context(), url+"?nearcache=1")
 	if err != nil {
@@ -83,6 +85,7 @@ func TestMigrateMistakes(t *testing.T) {
 		says string
 	}{
 		{[]string{"migrate"}, exitUsage, "PAZZO_STORE"},
+		{[]string{"migrate", "-tell=perhaps"}, exitUsage, "perhaps"},
 		{[]string{"migrate", "-store", "redis://u:TOPSECRET@h"}, exitFailed, "postgres"},
 		{[]string{"migrate", "-store", "postgres://u:TOPSECRET@h/", "-role", "a b"}, exitFailed, "role"},
 		{[]string{"migrate", "-store", "postgres://u:TOPSECRET@127.0.0.1:1/"}, exitFailed, "unavailable"},
