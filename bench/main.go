@@ -1,6 +1,6 @@
 // Command bench measures Pazzo beside its peers and prints the ratios:
 //
-//	go run . [-quick] [-only REGEXP] [-pairs N] [-write]
+//	go run . [-quick] [-only REGEXP] [-pairs N] [-sessions N] [-write]
 //
 // It starts what it needs, a redis-server from PATH included, does everything in
 // this process and ends what it started. What is compared runs in turn, in short
@@ -36,6 +36,7 @@ func run(ctx context.Context, args []string) error {
 	quick := flags.Bool("quick", false, "short slices and small stores: a rough look in a minute")
 	only := flags.String("only", "", "run only the contests whose name matches this `regexp`")
 	pairs := flags.Int("pairs", 11, "slices of each contestant")
+	sessions := flags.Int("sessions", 1_000_000, "sessions of a large store")
 	write := flags.Bool("write", false, "write docs/benchmarks.md, docs/benchmarks.svg and the table in docs/stores.md")
 	profile := flags.String("profile", "", "write a CPU profile of the contests that run to this `file`")
 	if err := flags.Parse(args); err != nil {
@@ -51,11 +52,14 @@ func run(ctx context.Context, args []string) error {
 	if *pairs < 1 {
 		return fmt.Errorf("-pairs is %d: at least 1 is needed", *pairs)
 	}
+	if *sessions < 100_000 {
+		return fmt.Errorf("-sessions is %d: at least 100000 are needed", *sessions)
+	}
 	if *write && (*only != "" || *quick || *pairs < 5) {
 		return fmt.Errorf("-write needs the whole run, of at least 5 pairs")
 	}
 
-	b := &bench{ctx: ctx, pairs: *pairs, slice: 500 * time.Millisecond, sessions: 1_000_000}
+	b := &bench{ctx: ctx, pairs: *pairs, slice: 500 * time.Millisecond, sessions: *sessions}
 	if *quick {
 		b.pairs, b.slice, b.sessions = min(*pairs, 5), 150*time.Millisecond, 100_000
 	}
