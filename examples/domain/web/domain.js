@@ -38,7 +38,7 @@ const rows = apps.map((app) => {
     const button = element('button', text, { type: 'button' });
     button.dataset.do = what;
     button.setAttribute('aria-label', `${text} in ${app.title}`);
-    button.addEventListener('click', () => act(() => call(app, path)));
+    button.addEventListener('click', () => { acting = act(() => call(app, path)); });
     actions.append(button, ' ');
   };
   action('Visit', 'visit', 'inc?k=visits');
@@ -47,6 +47,8 @@ const rows = apps.map((app) => {
   row.append(name, user, visits, actions);
   return { app, user, visits };
 });
+
+let acting = Promise.resolve(); // the last click's work
 
 async function act(what) {
   byId('notice').textContent = '';
@@ -114,6 +116,7 @@ async function storm(total, once) {
   await Promise.all(Array.from({ length: once }, worker));
   clearInterval(drawing);
   draw();
+  await acting; // a login has the token superseded with which this would read
   const { peak, cookies } = await about();
   const kept = await Promise.all(apps.map(async (app) => sum(await dump(app)) - before));
   return { acknowledged: acknowledged.reduce((a, b) => a + b, 0), kept, failures, peak, cookies };
