@@ -322,8 +322,8 @@ func (b *bench) fillPebble(dir string) (stay []record.Handle, moment time.Time, 
 		}
 		return err
 	}
-	// Several times as long as it takes, so that the store is open again before that.
-	moment = time.Now().Add(5*time.Second + time.Duration(b.sessions)*60*time.Microsecond)
+	// Ten times as long as it takes, so that the store is open again before that.
+	moment = time.Now().Add(5*time.Second + time.Duration(b.sessions)*100*time.Microsecond)
 	return stay, moment, end(b.sessions, moment)
 }
 

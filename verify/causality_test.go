@@ -33,7 +33,10 @@ func TestRevisionCookie(t *testing.T) {
 	}
 	for name, open := range map[string]func(*testing.T, *redistest.Proxy) record.Store{"process": process, "agent": agent} {
 		for _, on := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, with the cookie: %t", name, on), func(t *testing.T) { revisionCookie(t, server, open, on) })
+			t.Run(fmt.Sprintf("%s, with the cookie: %t", name, on), func(t *testing.T) {
+				t.Parallel() // they wait most of the time
+				revisionCookie(t, server, open, on)
+			})
 		}
 	}
 }
