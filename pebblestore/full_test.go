@@ -318,7 +318,11 @@ func TestFailedDiskUnderLoad(t *testing.T) {
 		group.Go(func() { worker(i, record.Add("n", 1)) })
 		group.Go(func() { worker(i, record.Get("n")) })
 	}
-	time.Sleep(200 * time.Millisecond)
+	for i, end := 0, time.Now().Add(10*time.Second); i < sessions && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if acknowledged[i].Load() > 0 { // the readers leave the writers little time
+			i++
+		}
+	}
 	fail := func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
 			return syscall.EIO
