@@ -37,30 +37,44 @@ export class Visit {
 
 /** Returns the tokens in a Cookie header, in its order, without repetitions. */
 function candidatesIn(line: string, name: string, keys: Keyring): Candidate[] {
-  const found = new Map<string, Candidate>();
-  for (const value of cookieValues(line, name)) {
-    const candidate = found.has(value) ? undefined : keys.open(value);
+  const found: Candidate[] = [];
+  for (const value of new Set(cookieValues(line, name))) {
+    const candidate = keys.open(value);
     if (candidate) {
-      found.set(value, candidate);
+      found.push(candidate);
     }
-    if (found.size === CANDIDATES) {
+    if (found.length === CANDIDATES) {
       break;
     }
   }
-  return [...found.values()];
+  return found;
 }
 
-/** Yields the values that a Cookie header gives to a name (RFC 6265, section 5.4). */
-export function* cookieValues(line: string, name: string): Generator<string> {
+/** Returns the values that a Cookie header gives to a name (RFC 6265, section 5.4). */
+export function cookieValues(line: string, name: string): string[] {
+  const values: string[] = [];
   for (const pair of line.split(";")) {
     const at = pair.indexOf("=");
     if (at >= 0 && trimmed(pair.slice(0, at)) === name) {
-      yield trimmed(pair.slice(at + 1)).replace(/^"(.*)"$/, "$1");
+      values.push(trimmed(pair.slice(at + 1)).replace(/^"(.*)"$/, "$1"));
     }
   }
+  return values;
 }
 
-const trimmed = (text: string): string => text.replace(/^[ \t]+|[ \t]+$/g, "");
+/** Returns a text without the spaces and tabs around it. Most have one or none. */
+function trimmed(text: string): string {
+  let [start, end] = [0, text.length];
+  while (isBlank(text.charCodeAt(start))) {
+    start++;
+  }
+  while (end > start && isBlank(text.charCodeAt(end - 1))) {
+    end--;
+  }
+  return text.slice(start, end);
+}
+
+const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
 /**
  * The cookie that a response is to set. With `certain` off the browser's own token is good as

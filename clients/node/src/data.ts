@@ -101,7 +101,7 @@ export class Data {
       return undefined;
     }
     const shown = this.#shown.get(name);
-    if (shown !== undefined && this.#fields[name] === shown) {
+    if (shown !== undefined && Object.is(this.#fields[name], shown)) {
       return undefined; // which spares it being encoded
     }
     const before = this.#texts.get(name);
@@ -123,8 +123,8 @@ export class Data {
     try {
       const value = decode(name, text);
       put(fields, name, value);
-      if (typeof value !== "object" && value !== 0) {
-        this.#shown.set(name, value); // not 0, which equals −0
+      if (typeof value !== "object") {
+        this.#shown.set(name, value);
       }
     } catch (error) {
       if (!(error instanceof DecodeError)) {

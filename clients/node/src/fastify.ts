@@ -40,11 +40,11 @@ const plugin: FastifyPluginCallback<PluginOptions> = (fastify, { manager, data =
   });
   fastify.addHook("preHandler", async (request) => {
     if ((request as { ws?: boolean }).ws) {
-      exchanges.get(request)?.begin();
+      exchanges.get(request)?.leave();
     }
   });
   fastify.addHook("onSend", async (request, _, payload) => {
-    await exchanges.get(request)?.prepare();
+    await exchanges.get(request)?.run();
     return payload;
   });
   done();

@@ -1,11 +1,28 @@
 /** Lets one caller in after another. */
 export class Lock {
-  #last: Promise<unknown> = Promise.resolve();
+  #isTaken = false;
+  readonly #waiting: (() => void)[] = [];
 
   /** Runs work when all that came before is over. It must not wait for the same lock. */
-  run<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#last.then(work, work);
-    this.#last = mine.catch(() => {});
-    return mine;
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#isTaken) {
+      await new Promise<void>((enter) => this.#waiting.push(enter));
+    }
+    this.#isTaken = true;
+    try {
+      return await work();
+    } finally {
+      this.#leave();
+    }
+  }
+
+  /** Hands the lock to the next caller, so that nobody comes between. */
+  #leave(): void {
+    const enter = this.#waiting.shift();
+    if (enter) {
+      enter();
+    } else {
+      this.#isTaken = false;
+    }
   }
 }

@@ -30,36 +30,36 @@ const OF_BODY = [
 /** Has the preparation done when the app begins to respond. */
 export function beforeHeaders(res: ServerResponse, preparation: Preparation): void {
   const gate = new Gate(res, preparation);
-  const { write, end, flushHeaders } = res;
-  const writeHead = res.writeHead as (...args: unknown[]) => unknown;
-  type Method = (...args: never[]) => unknown;
-  const through = (method: Method) => (args: unknown[]) =>
-    gate.pass(() => method.apply(res, args as never[]));
-  const passWrite = through(write as Method);
-  const passEnd = through(end as Method);
+  const { writeHead, write, end, flushHeaders } = res as unknown as Record<string, Method>;
   res.writeHead = (status: number, ...rest: unknown[]) => {
+    if (rest.length === 0) {
+      gate.pass(writeHead as Method, [status]);
+      return res;
+    }
     const message = typeof rest[0] === "string" ? [rest[0]] : [];
     // Ours are added to the app's headers, which writeHead would put in place of all others.
     setHeaders(res, typeof rest[0] === "string" ? rest[1] : rest[0]);
     res.statusCode = status;
-    gate.pass(() => writeHead.call(res, status, ...message));
+    gate.pass(writeHead as Method, [status, ...message]);
     return res;
   };
-  res.write = (...args: unknown[]) => Boolean(passWrite(args));
+  res.write = (...args: unknown[]) => Boolean(gate.pass(write as Method, args));
   res.end = (...args: unknown[]) => {
-    passEnd(args);
+    gate.pass(end as Method, args);
     return res;
   };
   res.flushHeaders = () => {
-    gate.pass(() => flushHeaders.call(res));
+    gate.pass(flushHeaders as Method, []);
   };
 }
 
-/** Lets calls through once the preparation is done. */
+type Method = (...args: unknown[]) => unknown;
+
+/** Lets calls of a response's methods through once the preparation is done. */
 class Gate {
   readonly #res: ServerResponse;
   readonly #preparation: Preparation;
-  readonly #held: (() => unknown)[] = [];
+  readonly #held: [Method, unknown[]][] = [];
   #stage: "closed" | "held" | "open" = "closed";
 
   constructor(res: ServerResponse, preparation: Preparation) {
@@ -68,14 +68,14 @@ class Gate {
   }
 
   /** Makes a call and returns its result, or holds it back and returns undefined. */
-  pass(call: () => unknown): unknown {
+  pass(method: Method, args: unknown[]): unknown {
     if (this.#stage === "closed") {
       this.#begin();
     }
     if (this.#stage === "open") {
-      return call();
+      return method.apply(this.#res, args);
     }
-    this.#held.push(call);
+    this.#held.push([method, args]);
     return undefined;
   }
 
@@ -103,8 +103,8 @@ class Gate {
   #release(): void {
     Reflect.deleteProperty(this.#res, "headersSent");
     this.#open();
-    for (const call of this.#held) {
-      call();
+    for (const [method, args] of this.#held) {
+      method.apply(this.#res, args);
     }
     if (!this.#res.writableEnded && !this.#res.writableNeedDrain) {
       this.#res.emit("drain"); // held writes have asked their writers to wait

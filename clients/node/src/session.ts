@@ -110,15 +110,14 @@ export class Session {
 
   /** Gives a field a value. EncodeError says that it has no JSON form; nothing is sent then. */
   async set(name: string, value: unknown): Promise<void> {
-    await this.#setText(name, encode(name, value));
+    const text = encode(name, value);
+    await this.#write([b.set(name, text)]);
+    this.#wrote(name, Buffer.from(text));
   }
 
   /** Gives a field a JSON text, which is stored as it is but for white space. */
-  async setText(name: string, text: string): Promise<void> {
-    await this.#setText(name, compact(name, text));
-  }
-
-  async #setText(name: string, text: string): Promise<void> {
+  async setText(name: string, json: string): Promise<void> {
+    const text = compact(name, json);
     await this.#write([b.set(name, text)]);
     this.#wrote(name, Buffer.from(text));
   }
@@ -269,7 +268,7 @@ export class Session {
     });
   }
 
-  async #write(ops: Part[], conditions: Part[] = []): Promise<Reply> {
+  #write(ops: Part[], conditions?: Part[]): Promise<Reply> {
     return this.#state.do(new Batch(ops, conditions));
   }
 

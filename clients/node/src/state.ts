@@ -74,28 +74,26 @@ export class RequestState {
 
   /** Applies a batch. A write that finds no session makes one, if it may. */
   async do(batch: Batch): Promise<Reply> {
-    const reply = await this.#doHeld(batch, false);
+    const reply = this.live ? await this.#doHeld(batch, false) : undefined;
     // Another call may have opened it while this one waited.
-    return (
-      reply ?? this.opening.run(async () => (await this.#doHeld(batch, true)) ?? this.#open(batch))
-    );
+    return reply ?? this.opening.run(() => this.doAlone(batch));
   }
 
   /** Is `do` for calls that change the session as a whole, under `opening`. */
   async doAlone(batch: Batch): Promise<Reply> {
-    return (await this.#doHeld(batch, true)) ?? this.#open(batch);
+    const reply = this.live ? await this.#doHeld(batch, true) : undefined;
+    return reply ?? this.#open(batch);
   }
 
   /** Applies a batch to an open session; undefined if there is none, or not any more. */
   async #doHeld(batch: Batch, alone: boolean): Promise<Reply | undefined> {
-    if (!this.live) {
-      return undefined;
-    }
     const token = this.#current;
     const reply = await this.core.apply(token.handle, batch, b.held(token));
     if (!REFUSALS.has(reply.status)) {
       this.meta = reply.meta ?? this.meta;
-      await this.#touchIfDue(reply);
+      if (this.#touchIsDue(reply)) {
+        await this.#touch();
+      }
       return checked(batch, reply, this.core.settings);
     }
     const refuse = async () => {
@@ -116,7 +114,10 @@ export class RequestState {
       this.#untried = this.#untried.slice(1);
       if (!REFUSALS.has(reply.status)) {
         this.#untried = []; // when it ends, the request must not go on in another
-        await this.#opened(candidate, reply);
+        this.#current = candidate.token;
+        if (reply.meta) {
+          await this.#opened(candidate, reply, reply.meta);
+        } // else destroyed by this batch
         return checked(batch, reply, this.core.settings);
       }
       // Of several, the first that was ever good decides what the request may do.
@@ -127,34 +128,34 @@ export class RequestState {
     return this.#withoutSession(batch);
   }
 
-  async #opened(candidate: Candidate, reply: Reply): Promise<void> {
-    this.#current = candidate.token;
-    if (!reply.meta) {
-      return; // destroyed by this batch
-    }
+  async #opened(candidate: Candidate, reply: Reply, meta: Meta): Promise<void> {
     this.standing = "live";
-    this.meta = reply.meta;
-    if (await this.#rotateIfDue(candidate, reply)) {
+    this.meta = meta;
+    if (this.#rotationIsDue(candidate, reply, meta) && (await this.#rotate(candidate))) {
       return;
     }
-    if (candidate.old || candidate.token.generation !== reply.meta.generation) {
+    if (candidate.old || candidate.token.generation !== meta.generation) {
       this.issue(reply, false);
     }
-    await this.#touchIfDue(reply);
+    if (this.#touchIsDue(reply)) {
+      await this.#touch();
+    }
+  }
+
+  /** Whether it is time for another generation and the cookie can still be set. */
+  #rotationIsDue({ token }: Candidate, { now }: Reply, meta: Meta): boolean {
+    const { rotateEvery } = this.core.settings;
+    const due = rotateEvery > 0 && now - meta.renewed >= rotateEvery * 1000;
+    return due && token.generation === meta.generation && !this.out.started;
   }
 
   /**
-   * Begins a generation if it is time and the cookie can still be set. One of several concurrent
-   * requests wins; the others adopt its token.
+   * Begins a generation; tells whether the store has answered. One of several concurrent requests
+   * wins; the others adopt its token.
    */
-  async #rotateIfDue({ token, old }: Candidate, opened: Reply): Promise<boolean> {
-    const { rotateEvery, rotateGrace } = this.core.settings;
-    const meta = opened.liveMeta();
-    const due = rotateEvery > 0 && opened.now - meta.renewed >= rotateEvery * 1000;
-    if (!due || token.generation !== meta.generation || this.out.started) {
-      return false;
-    }
-    const rotation = b.rotate(token.generation, newSecret(), Math.round(rotateGrace * 1000));
+  async #rotate({ token, old }: Candidate): Promise<boolean> {
+    const grace = Math.round(this.core.settings.rotateGrace * 1000);
+    const rotation = b.rotate(token.generation, newSecret(), grace);
     const reply = await this.#beside("rotate the token", new Batch([rotation, b.touch()]), token);
     if (reply?.status !== Status.ok) {
       return false;
@@ -307,13 +308,14 @@ export class RequestState {
     return true;
   }
 
-  async #touchIfDue(reply: Reply): Promise<void> {
-    if (this.live && reply.meta?.touchDue(reply.now)) {
-      const token = this.#current;
-      const touch = await this.#beside("record activity", new Batch([b.touch()]), token);
-      if (touch?.status === Status.ok) {
-        await this.#touched(touch, touch.value());
-      }
+  #touchIsDue({ meta, now }: Reply): boolean {
+    return this.live && meta?.touchDue(now) === true;
+  }
+
+  async #touch(): Promise<void> {
+    const touch = await this.#beside("record activity", new Batch([b.touch()]), this.#current);
+    if (touch?.status === Status.ok) {
+      await this.#touched(touch, touch.value());
     }
   }
 
@@ -360,10 +362,11 @@ function expectsSession({ kind, operand }: b.Part): boolean {
 
 /** Returns a reply whose status is ok; turns any other into an error. */
 export function checked(batch: Batch, reply: Reply, { limits }: Settings): Reply {
+  if (reply.status === Status.ok) {
+    return reply;
+  }
   const name = JSON.stringify(batch.ops[reply.at]?.name ?? "");
   switch (reply.status) {
-    case Status.ok:
-      return reply;
     case Status.conflict:
       throw new ConflictError("the session is not what was read");
     case Status.notInteger:

@@ -118,19 +118,18 @@ export class Store {
   }
 
   /** Answers a batch by a plain command; undefined if that does not settle it. */
-  async #read(key: string, batch: Batch, access: Access): Promise<Reply | undefined> {
-    const all = batch.ops.some((op) => op.kind === Kind.getAll);
+  #read(key: string, batch: Batch, access: Access): Promise<Reply | undefined> {
+    if (batch.ops.some((op) => op.kind === Kind.getAll)) {
+      const call = { writes: false, command: ["HGETALL", key] };
+      return this.#trusted(call, (answer) => this.#settle(hashOf(answer), batch, access));
+    }
     const names = ["\0m", ...batch.ops.flatMap((op) => op.name ?? ["\0u", "\0d"])];
-    const command = all ? ["HGETALL", key] : ["HMGET", key, ...names];
-    const call = { writes: false, command };
-    return this.#trusted(call, (answer) => {
-      const hash = all ? hashOf(answer) : zipped(names, answer);
-      return this.#settle(hash, batch, access);
-    });
+    const call = { writes: false, command: ["HMGET", key, ...names] };
+    return this.#trusted(call, (answer) => this.#settle(zipped(names, answer), batch, access));
   }
 
-  #settle(hash: Hash, batch: Batch, access: Access): Reply | undefined {
-    const raw = hash.get("\0m");
+  #settle({ fields, own }: Hash, batch: Batch, access: Access): Reply | undefined {
+    const raw = own.get("\0m");
     const now = Date.now() + (this.#offset ?? 0);
     if (!raw || !Meta.isPlain(raw)) {
       return undefined;
@@ -142,14 +141,14 @@ export class Store {
     const reply = new Reply(0, batch.ops.length);
     reply.meta = meta;
     reply.now = now;
-    reply.revision = hash.get("\0r")?.readUIntBE(0, 6) ?? 0;
+    reply.revision = own.get("\0r")?.readUIntBE(0, 6) ?? 0;
     for (const [i, { kind, name }] of batch.ops.entries()) {
       if (kind === Kind.getIdentity) {
-        reply.setIdentity(hash.get("\0u") ?? null, hash.get("\0d") ?? null);
+        reply.setIdentity(own.get("\0u") ?? null, own.get("\0d") ?? null);
       } else if (kind === Kind.getAll) {
-        reply.fields = fieldsOf(hash);
+        reply.fields = fields;
       } else {
-        const text = hash.get(name as string);
+        const text = fields.get(name as string);
         reply.values[i] = { found: text !== undefined, text: text ?? Buffer.alloc(0) };
       }
     }
@@ -162,7 +161,9 @@ export class Store {
 
   /** Returns what an answer says. One that is to another call closes the connection. */
   async #trusted<T>(call: Call, read: (answer: unknown) => T): Promise<T> {
-    const answer = await this.call(call);
+    const begun = performance.now();
+    const first = await this.#attempt(call.command, call.writes, begun);
+    const answer = first instanceof Error ? await this.#insist(call, first, begun) : first;
     try {
       return read(answer);
     } catch (error) {
@@ -178,26 +179,31 @@ export class Store {
    * Sends a command until it is answered. It is repeated only after a reply that proves that it
    * was not executed, and if it only reads, once after contact was lost.
    */
-  async call(call: Call): Promise<unknown> {
-    const end = performance.now() + this.#timeout;
+  call(call: Call): Promise<unknown> {
+    return this.#trusted(call, (answer) => answer);
+  }
+
+  /** Is `call` after a first attempt that has failed. */
+  async #insist(call: Call, failure: Error, begun: number): Promise<unknown> {
+    const end = begun + this.#timeout;
     let { command } = call;
+    let answer: unknown = failure;
     let lostOnce = false;
-    for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LAST_WAIT)) {
-      const answer = await this.#attempt(command, call.writes);
-      if (!(answer instanceof Error)) {
-        return answer;
-      }
+    for (let wait = FIRST_WAIT; answer instanceof Error; wait = Math.min(2 * wait, LAST_WAIT)) {
       if (codeOf(answer) === "NOSCRIPT" && call.unknown && command === call.command) {
         command = call.unknown(); // which makes it known to this server
-        continue;
+      } else {
+        await this.#mayRepeat(call, answer, lostOnce);
+        lostOnce ||= answer instanceof LostError;
+        if (performance.now() + wait > end) {
+          const text = `the store refuses for now: ${why(answer)}`;
+          throw new UnavailableError(text, { cause: answer });
+        }
+        await pause(wait * (0.5 + Math.random()));
       }
-      await this.#mayRepeat(call, answer, lostOnce);
-      lostOnce ||= answer instanceof LostError;
-      if (performance.now() + wait > end) {
-        throw new UnavailableError(`the store refuses for now: ${why(answer)}`, { cause: answer });
-      }
-      await pause(wait * (0.5 + Math.random()));
+      answer = await this.#attempt(command, call.writes, performance.now());
     }
+    return answer;
   }
 
   /** Throws what a failure means, unless the call may be sent again. */
@@ -222,25 +228,25 @@ export class Store {
   }
 
   /** Returns an answer, an error reply or a failure. */
-  async #attempt(command: Command, writes: boolean): Promise<unknown> {
-    const sent = performance.now();
-    try {
-      if (writes || sent < this.#primaryUntil) {
-        return (await this.transport.send(command))[0];
-      }
-      // Now and then a write, which a replica refuses.
-      const [proof, answer] = await this.transport.send(this.#none, command);
-      if (proof instanceof ErrorReply && codeOf(proof) === "READONLY") {
-        return proof;
-      }
-      this.#primaryUntil = sent + PRIMARY_CHECK;
-      return answer;
-    } catch (error) {
-      if (error instanceof UnsentError || error instanceof LostError) {
-        return error;
-      }
-      throw error;
+  #attempt(command: Command, writes: boolean, now: number): Promise<unknown> {
+    return writes || now < this.#primaryUntil
+      ? this.transport.send(command)
+      : this.#attemptWithProof(command, now);
+  }
+
+  /** Is `#attempt` after a write, which a replica refuses. */
+  async #attemptWithProof(command: Command, now: number): Promise<unknown> {
+    const [proof, answer] = await this.transport.sendBoth(this.#none, command);
+    if (
+      proof instanceof Error &&
+      (!(proof instanceof ErrorReply) || codeOf(proof) === "READONLY")
+    ) {
+      return proof;
     }
+    if (!(answer instanceof Error) || answer instanceof ErrorReply) {
+      this.#primaryUntil = now + PRIMARY_CHECK;
+    }
+    return answer;
   }
 
   /** Closes the connection. A later call makes another one. */
@@ -249,7 +255,15 @@ export class Store {
   }
 }
 
-type Hash = Map<string, Buffer>;
+/** A record's hash in Redis: the session's fields and our own, whose names begin with a NUL. */
+class Hash {
+  readonly fields = new Map<string, Buffer>();
+  readonly own = new Map<string, Buffer>();
+
+  put(name: string, text: Buffer): void {
+    (name.charCodeAt(0) === 0 ? this.own : this.fields).set(name, text);
+  }
+}
 
 function scriptCall(
   script: Script,
@@ -269,13 +283,14 @@ function hashOf(answer: unknown): Hash {
   if (!Array.isArray(answer) || answer.length % 2) {
     throw new ReplyError("the reply is not a hash");
   }
-  const hash: Hash = new Map();
+  const hash = new Hash();
   for (let i = 0; i < answer.length; i += 2) {
-    const [name, text] = [answer[i], answer[i + 1]];
+    const name = answer[i];
+    const text = answer[i + 1];
     if (!Buffer.isBuffer(name) || !Buffer.isBuffer(text)) {
       throw new ReplyError("the reply is not a hash of texts");
     }
-    hash.set(textOf(name), text);
+    hash.put(textOf(name), text);
   }
   return hash;
 }
@@ -284,25 +299,16 @@ function zipped(names: readonly string[], answer: unknown): Hash {
   if (!Array.isArray(answer) || answer.length !== names.length) {
     throw new ReplyError("a reply of another length");
   }
-  const hash: Hash = new Map();
-  for (const [i, text] of answer.entries()) {
+  const hash = new Hash();
+  for (let i = 0; i < answer.length; i++) {
+    const text = answer[i];
     if (Buffer.isBuffer(text)) {
-      hash.set(names[i] as string, text);
+      hash.put(names[i] as string, text);
     } else if (text !== null) {
       throw new ReplyError("the reply is not a list of texts");
     }
   }
   return hash;
-}
-
-function fieldsOf(hash: Hash): Hash {
-  const fields: Hash = new Map();
-  for (const [name, text] of hash) {
-    if (name[0] !== "\0") {
-      fields.set(name, text);
-    }
-  }
-  return fields;
 }
 
 /** Returns the first word of an error reply; "" for anything else. */

@@ -35,17 +35,25 @@ export class Transport {
   }
 
   /**
-   * Sends commands in one go and returns their replies; an error reply is returned, not thrown.
-   * UnsentError or LostError is thrown when that is not possible within the timeout.
+   * Sends a command and resolves with its reply. An error reply is given back, not thrown, and so is
+   * an UnsentError or a LostError when there is no reply within the timeout.
    */
-  async send(...commands: Command[]): Promise<unknown[]> {
-    const connection = this.#opened?.isUsable ? this.#opened : await this.#take();
-    try {
-      return await connection.send(commands, this.#config.timeout);
-    } catch (error) {
-      this.#retire(connection);
-      throw error;
-    }
+  send(command: Command): Promise<unknown> {
+    const connection = this.#opened;
+    return connection?.isUsable ? connection.send(command) : this.#connectAndSend(command);
+  }
+
+  async #connectAndSend(command: Command): Promise<unknown> {
+    const connection = await this.#take();
+    return connection instanceof Error ? connection : connection.send(command);
+  }
+
+  /** Sends two commands in one go, over the same connection. */
+  async sendBoth(first: Command, second: Command): Promise<unknown[]> {
+    const connection = await this.#take();
+    return connection instanceof Error
+      ? [connection, connection]
+      : Promise.all([connection.send(first), connection.send(second)]);
   }
 
   /** Has the next call use another connection. This one ends with the calls that it has. */
@@ -56,7 +64,8 @@ export class Transport {
     }
   }
 
-  async #take(): Promise<Connection> {
+  /** Returns a connection that can be used, or why there is none. */
+  async #take(): Promise<Connection | Error> {
     const current = await this.#current?.catch(() => undefined);
     if (current?.isUsable) {
       return current;
@@ -65,17 +74,18 @@ export class Transport {
       this.#retire(current);
     }
     this.#current ??= this.#connect();
-    return this.#current;
+    return this.#current.catch((error: Error) => error);
   }
 
   async #connect(): Promise<Connection> {
     const connection = new Connection(this.#config);
     try {
-      await connection.open(this.#config.timeout);
+      await connection.open();
     } catch (error) {
       this.#current = undefined;
       throw new UnsentError(why(error), { cause: error });
     }
+    connection.onFailure = () => this.#retire(connection);
     connection.onEnd = () => {
       this.#retire(connection);
       this.onLost();
@@ -95,13 +105,18 @@ export class Transport {
 /** One connection. It is closed when it is retired and its last call is over. */
 class Connection {
   onEnd: () => void = () => {};
+  /** Is called when a call has failed: this connection is not to be trusted any more. */
+  onFailure: () => void = () => {};
   readonly #client: ReturnType<typeof clientOf>;
-  readonly #deadlines = new Deadlines();
+  readonly #timeout: number;
+  readonly #deadlines: Deadlines;
   #calls = 0;
   #retired = false;
 
   constructor(config: Config) {
     this.#client = clientOf(config);
+    this.#timeout = config.timeout;
+    this.#deadlines = new Deadlines(config.timeout);
     // node-redis wants to be heard; what has failed is told to the calls.
     this.#client.on("error", () => {});
     this.#client.on("terminated", () => !this.#retired && this.onEnd());
@@ -111,45 +126,49 @@ class Connection {
     return this.#client.isReady && !this.#retired;
   }
 
-  async open(timeout: number): Promise<void> {
+  async open(): Promise<void> {
     try {
-      await within(timeout, this.#client.connect());
+      await within(this.#timeout, this.#client.connect());
     } catch (error) {
       this.#client.destroy();
       throw error;
     }
   }
 
-  async send(commands: Command[], timeout: number): Promise<unknown[]> {
+  /**
+   * Resolves with the reply, be it an error, or with a failure. It is one promise beside node-redis's
+   * own, for most of what a call costs is its promises.
+   */
+  send(command: Command): Promise<unknown> {
     if (!this.isUsable) {
-      throw new UnsentError("the connection has just been closed");
+      return Promise.resolve(new UnsentError("the connection has just been closed"));
     }
     this.#calls++;
-    try {
-      return await this.#deadlines.within(timeout, () => this.#replies(commands));
-    } catch (error) {
-      throw new LostError(why(error), { cause: error });
-    } finally {
-      this.#calls--;
-      this.#closeIfIdle();
+    return new Promise((resolve) => {
+      const over = (reply: unknown) => this.#over(call, resolve, reply);
+      const call = this.#deadlines.add(over);
+      this.#client.sendCommand(command, REPLIES).then(over, over);
+    });
+  }
+
+  #over(call: Pending, resolve: (reply: unknown) => void, reply: unknown): void {
+    if (call.isOver) {
+      return;
     }
+    this.#deadlines.end(call);
+    this.#calls--;
+    if (reply instanceof Error && !(reply instanceof ErrorReply)) {
+      this.onFailure();
+      resolve(new LostError(why(reply), { cause: reply }));
+    } else {
+      resolve(reply);
+    }
+    this.#closeIfIdle();
   }
 
   retire(): void {
     this.#retired = true;
     this.#closeIfIdle();
-  }
-
-  #replies([command, ...others]: Command[]): Promise<unknown[]> {
-    const first = this.#reply(command as Command);
-    if (others.length === 0) {
-      return first.then((reply) => [reply]);
-    }
-    return Promise.all([first, ...others.map((other) => this.#reply(other))]);
-  }
-
-  #reply(command: Command): Promise<unknown> {
-    return this.#client.sendCommand(command, REPLIES).catch(errorReply);
   }
 
   #closeIfIdle(): void {
@@ -175,44 +194,36 @@ function clientOf(config: Config) {
   });
 }
 
-/** Returns an error reply; throws any other error. */
-function errorReply(error: unknown): ErrorReply {
-  if (error instanceof ErrorReply) {
-    return error;
-  }
-  throw error;
-}
-
 /** A call under way, in the order of their deadlines. */
 interface Pending {
   readonly end: number;
-  readonly late: () => void;
-  over: boolean;
+  readonly late: (error: Error) => void;
+  isOver: boolean;
 }
 
 /** Bounds the calls of one connection, which all have the same timeout, by one timer. */
 class Deadlines {
+  readonly #timeout: number;
   readonly #pending: Pending[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  /** Returns what a call gives, or rejects after so many ms. */
-  within<T>(ms: number, call: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const late = () => reject(new Error(`no answer within ${ms} ms`));
-      const pending = { end: performance.now() + ms, late, over: false };
-      const over = () => {
-        pending.over = true;
-        this.#forget();
-      };
-      call().then(resolve, reject).then(over, over);
-      this.#pending.push(pending);
-      this.#watch();
-    });
+  /** The timeout is in ms. */
+  constructor(timeout: number) {
+    this.#timeout = timeout;
   }
 
-  /** Forgets the calls that are over, from the oldest on. */
-  #forget(): void {
-    while (this.#pending[0]?.over) {
+  /** Has *late* called when the time is over, unless the call has ended. */
+  add(late: (error: Error) => void): Pending {
+    const call = { end: performance.now() + this.#timeout, late, isOver: false };
+    this.#pending.push(call);
+    this.#watch();
+    return call;
+  }
+
+  /** Takes in that a call is over, and forgets those that are, from the oldest on. */
+  end(call: Pending): void {
+    call.isOver = true;
+    while (this.#pending[0]?.isOver) {
       this.#pending.shift();
     }
   }
@@ -224,18 +235,17 @@ class Deadlines {
     }
     this.#timer = setTimeout(
       // After a busy time of this process, an answer may be here that has not been looked at.
-      () => setImmediate(() => setImmediate(() => this.#end())),
+      () => setImmediate(() => setImmediate(() => this.#expire())),
       first.end - performance.now(),
     );
     this.#timer.unref(); // the connection keeps the process going
   }
 
-  #end(): void {
+  #expire(): void {
     this.#timer = undefined;
     const now = performance.now();
     for (let first = this.#pending[0]; first && first.end <= now; first = this.#pending[0]) {
-      this.#pending.shift();
-      first.late();
+      first.late(new Error(`no answer within ${this.#timeout} ms`));
     }
     this.#watch();
   }

@@ -9,8 +9,9 @@ import { setCookie } from "./cookies";
 import { GoneError, NoSessionError, PazzoError, SupersededError } from "./errors";
 import type { Manager } from "./manager";
 import type { Settings } from "./options";
-import { beforeHeaders } from "./response";
+import { beforeHeaders, type Preparation } from "./response";
 import { Session } from "./session";
+import { loosenRequest, loosenResponse } from "./shape";
 import type { RequestState } from "./state";
 
 /** Is called when it is done, with an error or without. */
@@ -32,6 +33,8 @@ export interface SessionRequest extends IncomingMessage {
 /** What holds the session: the request of the framework. */
 interface Holder {
   session?: WebSession | null | undefined;
+  sessionStore?: Manager;
+  [IDENTIFY]?: () => string;
 }
 
 /** The cookie of one session. A change of `expires` or `maxAge` is saved with the session. */
@@ -101,8 +104,8 @@ export class SessionCookie {
   }
 }
 
-/** The sessions behind what apps see, whose use is not to count as the app's. */
-const behind = new WeakMap<object, RequestSession>();
+/** Gets the session behind what apps see, whose use is not to count as the app's. */
+const BEHIND = Symbol("behind");
 
 /** The session of an HTTP request. Every method with a callback returns a promise without one. */
 export class RequestSession extends Session {
@@ -117,7 +120,6 @@ export class RequestSession extends Session {
     this.#state = state;
     this.#holder = holder;
     this.#face = new Proxy(this, new Face(state)) as WebSession;
-    behind.set(this.#face, this);
   }
 
   /** @internal Returns a session as apps see it. */
@@ -251,6 +253,9 @@ class Face implements ProxyHandler<RequestSession> {
   }
 
   get(target: RequestSession, name: string | symbol): unknown {
+    if (name === BEHIND) {
+      return target;
+    }
     this.#state.out.accessed = true;
     if (typeof name === "symbol" || name in target) {
       const member = Reflect.get(target, name, target);
@@ -299,23 +304,71 @@ function fields(session: RequestSession): Record<string, any> {
   return session.data;
 }
 
-/** How requests stand to their sessions. */
-const states = new WeakMap<object, RequestState>();
+/** Gets the name of a request's session. A WeakMap of requests would keep the collector busy. */
+const IDENTIFY = Symbol("identify");
 
 /** The same for all requests: objects with a getter of their own each are slow. */
 const SESSION_ID = {
   configurable: true,
-  get(this: object): string | undefined {
-    return states.get(this)?.planned().toString("hex");
+  get(this: Holder): string | undefined {
+    return this[IDENTIFY]?.();
   },
 };
 
 /** A response under way, and how its request's session stands. */
-export interface Exchange {
+export class Exchange implements Preparation {
+  readonly #state: RequestState;
+  readonly #holder: Holder;
+  readonly #res: ServerResponse;
+  /** Answers in the app's place when the session cannot be saved. */
+  readonly failed: (error: unknown) => void;
+  #hasFailed = false; // the response to the error is not to fail by it again
+
+  /** @internal */
+  constructor(
+    state: RequestState,
+    holder: Holder,
+    res: ServerResponse,
+    failed: (error: unknown) => void,
+  ) {
+    this.#state = state;
+    this.#holder = holder;
+    this.#res = res;
+    this.failed = failed;
+  }
+
+  get #session(): RequestSession | undefined {
+    return this.#holder.session?.[BEHIND as unknown as string];
+  }
+
+  /** Whether there is something to save or to find out before the headers go out. */
+  isNeeded(): boolean {
+    return !this.#hasFailed && (this.#state.unsettled !== undefined || isChanged(this.#session));
+  }
+
   /** Saves what was changed, so that the headers can go out at once. */
-  prepare(): Promise<void>;
+  async run(): Promise<void> {
+    if (this.#hasFailed) {
+      return;
+    }
+    try {
+      await this.#session?.save();
+      await this.#state.settle();
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    }
+  }
+
+  /** Says in the response what there is to say of the cookie. */
+  begin(): void {
+    addHeaders(this.#res, this.#state);
+  }
+
   /** Takes in that the response goes out by other means, such as an upgrade: no cookie after that. */
-  begin(): void;
+  leave(): void {
+    this.#state.out.begin();
+  }
 }
 
 /**
@@ -331,27 +384,15 @@ export async function open(
   failed: (error: unknown) => void,
 ): Promise<Exchange> {
   const state = manager.stateOf(request);
-  await give(manager, state, holder, load);
-  const current = () => behind.get(holder.session ?? {});
-  let hasFailed = false; // the response to the error is not to fail by it again
-  const prepare = async () => {
-    try {
-      if (!hasFailed) {
-        await current()?.save();
-        await state.settle();
-      }
-    } catch (error) {
-      hasFailed = true;
-      throw error;
-    }
-  };
-  beforeHeaders(res, {
-    isNeeded: () => !hasFailed && (state.unsettled !== undefined || isChanged(current())),
-    run: prepare,
-    begin: () => addHeaders(res, state),
-    failed,
-  });
-  return { prepare, begin: () => state.out.begin() };
+  const session = new RequestSession(state, holder);
+  if (load && !session.isLoaded) {
+    await session.load();
+  }
+  give(manager, state, session, holder);
+  loosenResponse(res);
+  const exchange = new Exchange(state, holder, res, failed);
+  beforeHeaders(res, exchange);
+  return exchange;
 }
 
 /** Gives the request of an upgrade its session, which can set no cookie. */
@@ -361,24 +402,25 @@ export async function openUpgrade(
   load: boolean,
 ): Promise<void> {
   const state = manager.stateOf(request);
+  const session = new RequestSession(state, request as SessionRequest);
   state.out.begin();
-  await give(manager, state, request as SessionRequest, load);
-}
-
-async function give(
-  manager: Manager,
-  state: RequestState,
-  holder: Holder,
-  load: boolean,
-): Promise<void> {
-  const session = new RequestSession(state, holder);
   if (load && !session.isLoaded) {
     await session.load();
   }
+  give(manager, state, session, request as SessionRequest);
+}
+
+function give(
+  manager: Manager,
+  state: RequestState,
+  session: RequestSession,
+  holder: Holder,
+): void {
+  loosenRequest(holder);
   holder.session = RequestSession.face(session);
-  states.set(holder, state);
+  holder.sessionStore = manager;
+  holder[IDENTIFY] = () => state.planned().toString("hex");
   Object.defineProperty(holder, "sessionID", SESSION_ID);
-  Object.defineProperty(holder, "sessionStore", { configurable: true, value: manager });
 }
 
 /** Whether there is something to save, or something that cannot be saved, which save says. */
@@ -405,9 +447,20 @@ function addHeaders(res: ServerResponse, { out, core }: RequestState): void {
   if (forget && core.settings.clearSiteData) {
     res.setHeader("Clear-Site-Data", '"cache", "storage"');
   }
-  const vary = [res.getHeader("Vary") ?? []].flat().join(",");
+  if (accessed || offer || forget) {
+    varyByCookie(res);
+  }
+}
+
+function varyByCookie(res: ServerResponse): void {
+  const header = res.getHeader("Vary");
+  if (header === undefined) {
+    res.setHeader("Vary", "Cookie");
+    return;
+  }
+  const vary = [header].flat().join(",");
   const names = vary.split(",").map((name) => name.trim().toLowerCase());
-  if ((accessed || offer || forget) && !names.includes("*") && !names.includes("cookie")) {
+  if (!names.includes("*") && !names.includes("cookie")) {
     res.setHeader("Vary", vary ? `${vary}, Cookie` : "Cookie");
   }
 }

@@ -219,8 +219,16 @@ export function encode(
   limits: Limits,
 ): (Buffer | string)[] {
   const parts = [...batch.conditions, ...batch.ops];
-  const names = parts.flatMap(({ name }) => name ?? []);
-  const operands = parts.flatMap(({ operand }) => operand ?? []);
+  const names: string[] = [];
+  const operands: (Buffer | string)[] = [];
+  for (const { name, operand } of parts) {
+    if (name !== undefined) {
+      names.push(name);
+    }
+    if (operand !== undefined) {
+      operands.push(operand);
+    }
+  }
   return [head(handle, batch, access, limits, names.length, parts), ...names, ...operands];
 }
 
@@ -232,26 +240,22 @@ function head(
   names: number,
   parts: readonly Part[],
 ): Buffer {
-  const out = Buffer.alloc(HEAD_SIZE + parts.length);
+  const out = Buffer.allocUnsafe(HEAD_SIZE + parts.length); // every byte is written
   out[0] = LAYOUT;
   handle.copy(out, 1);
   out[17] = access.mode;
   out[18] = Number(batch.ops.some((op) => op.kind === Kind.clear));
   out.writeUInt32BE(access.generation, 19);
   access.secret.copy(out, 23);
-  const counts = [
-    limits.value,
-    limits.fields,
-    limits.size,
-    names,
-    batch.conditions.length,
-    batch.ops.length,
-  ];
-  for (const [i, count] of counts.entries()) {
-    out.writeUInt32BE(count, 39 + 4 * i);
-  }
-  for (const [i, part] of parts.entries()) {
-    out[HEAD_SIZE + i] = part.kind;
+  out.writeUInt32BE(limits.value, 39);
+  out.writeUInt32BE(limits.fields, 43);
+  out.writeUInt32BE(limits.size, 47);
+  out.writeUInt32BE(names, 51);
+  out.writeUInt32BE(batch.conditions.length, 55);
+  out.writeUInt32BE(batch.ops.length, 59);
+  let at = HEAD_SIZE;
+  for (const { kind } of parts) {
+    out[at++] = kind;
   }
   return out;
 }

@@ -62,6 +62,34 @@ async function browse(setUp, options) {
 const one = (handler, options) => browse((app) => app.use(handler), options);
 
 describe("req.session", () => {
+  test("request and response keep their own properties", async () => {
+    const own = (req, res) => [
+      ...Object.keys(req).map((name) => `req.${name}`),
+      ...Object.keys(res).map((name) => `res.${name}`),
+    ];
+    const flags = (object, name) => {
+      const { value, ...rest } = Object.getOwnPropertyDescriptor(object, name);
+      return { ...rest, isObject: typeof value === "object" };
+    };
+    const app = express();
+    app.use(async (req, res) => {
+      const names = own(req, res);
+      const { socket } = req;
+      const kept = [flags(req, "socket"), flags(res, "req")];
+      await new Promise((next) => pazzo.middleware(manager)(req, res, next));
+      const now = new Set(own(req, res));
+      const lost = names.filter((name) => !now.has(name));
+      const same = req.socket === socket && res.req === req;
+      assert.deepEqual([flags(req, "socket"), flags(res, "req")], kept);
+      res.json({ lost, same });
+    });
+    const server = app.listen(0, "127.0.0.1");
+    servers.push(server);
+    await once(server, "listening");
+    const res = await fetch(`http://127.0.0.1:${server.address().port}/`);
+    assert.deepEqual(await res.json(), { lost: [], same: true });
+  });
+
   test("stores and gives fields as properties", async () => {
     const get = await one((req, res) => {
       req.session.views = (req.session.views || 0) + 1;

@@ -37,6 +37,22 @@ describe("the token", () => {
       assert.equal(ring.seal(opened.token), c.reissued);
     });
   }
+  test("a verified text is remembered, a forged one like it refused all the same", () => {
+    const ring = new Keyring([KEY]);
+    const seal = (n) =>
+      ring.seal({ handle: HANDLE, generation: n, secret: Buffer.alloc(16, n & 0xff) });
+    const texts = Array.from({ length: 2000 }, (_, n) => seal(n)); // more than are remembered
+    for (const text of [...texts, ...texts.slice(0, 10), ...texts.slice(-10)]) {
+      const { token } = ring.open(text);
+      assert.equal(ring.seal(token), text);
+      const last = text.endsWith("A") ? "B" : "A";
+      assert.equal(ring.open(text.slice(0, -1) + last), undefined);
+      assert.equal(ring.open(text.slice(1)), undefined);
+    }
+    assert.equal(new Keyring([`${KEY}2`]).open(texts[0]), undefined);
+    assert.equal(ring.open(texts[1999]), ring.open(texts[1999]));
+    assert.notEqual(new Keyring([KEY]).open(texts[1999]), ring.open(texts[1999]));
+  });
   for (const c of invalid) {
     test(`invalid: ${c.name}`, () => {
       assert.equal(new Keyring(c.secret_keys).open(c.token), undefined);

@@ -9,6 +9,7 @@ import { Agent, KEY, Redis } from "./servers.mjs";
 import { internal } from "./vectors.mjs";
 
 const { encode, decode } = internal("values");
+const { Lock } = internal("lock");
 const { Session } = internal("session");
 const { EntryState, StepKind } = internal("steps");
 
@@ -529,4 +530,28 @@ test("nothing shows a secret", () => {
   for (const shown of [inspect(manager, { depth: 9 }), inspect(session), JSON.stringify(manager)]) {
     assert.ok(!shown.includes(KEY) && !shown.includes("pass"), shown);
   }
+});
+
+test("a lock lets one caller in after another, in order, whatever becomes of them", async () => {
+  const lock = new Lock();
+  const steps = [];
+  const work = (n) => async () => {
+    steps.push(`in ${n}`);
+    await null;
+    steps.push(`out ${n}`);
+    if (n === 1) {
+      throw new Error("failed");
+    }
+    return n;
+  };
+  const all = await Promise.allSettled([0, 1, 2].map((n) => lock.run(work(n))));
+  assert.deepEqual(
+    all.map(({ value, reason }) => value ?? reason.message),
+    [0, "failed", 2],
+  );
+  assert.equal(await lock.run(work(3)), 3);
+  assert.deepEqual(
+    steps,
+    [0, 1, 2, 3].flatMap((n) => [`in ${n}`, `out ${n}`]),
+  );
 });
