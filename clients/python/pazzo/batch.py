@@ -118,7 +118,7 @@ class Batch(NamedTuple):
 
     def reads_only(self) -> bool:
         """Whether the batch can be answered by a plain command."""
-        return not self.conditions and all(op.kind in _READS for op in self.ops)
+        return not self.conditions and _READS.issuperset([op.kind for op in self.ops])
 
     def keeps_something(self) -> bool:
         """Whether the batch leaves something in a new session."""

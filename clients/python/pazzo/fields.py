@@ -19,6 +19,8 @@ from .tracking import Tracker
 from .wire import Reply, Value
 
 MISSING: Any = object()
+UNKNOWN: Any = object()
+_GET_ALL = Batch((b.get_all(),))
 _REMOVES = frozenset((b.DELETE, b.POP, b.DRAIN, b.CLEAR))
 
 
@@ -46,15 +48,24 @@ class Fields:
 
     # Reads.
 
+    def loaded(self, name: str) -> Any:
+        """Returns what :meth:`get` would, if no store is to be asked; else UNKNOWN."""
+        snapshot = self._snapshot
+        if snapshot is None or name in self._unknown or self._of != self._session():
+            return UNKNOWN
+        tracker = self._tracker
+        pending = tracker.pending(name)
+        if pending is not None:
+            return pending
+        text = snapshot.get(name)
+        return MISSING if text is None else tracker.value(name, text)
+
     def get(self, name: str) -> Flow[Any]:
         """Returns a field's value, or MISSING."""
         pending = self._tracker.pending(name)
         if pending is not None:
             return pending
-        if self._snapshots:
-            text = yield from self.text(name)
-        else:
-            text = yield from self.state.text(name)
+        text = yield from self.text(name) if self._snapshots else self.state.text(name)
         return MISSING if text is None else self._tracker.value(name, text)
 
     def text(self, name: str) -> Flow[bytes | None]:
@@ -78,7 +89,7 @@ class Fields:
 
     def fresh(self, name: str) -> Flow[bytes | None]:
         """Returns a field's text, from the store in any mode."""
-        return (yield from self.state.text(name))
+        return self.state.text(name)
 
     def texts(self) -> Flow[dict[str, bytes]]:
         """Returns all fields' texts, at one point in time."""
@@ -98,7 +109,7 @@ class Fields:
 
     def load(self) -> Flow[Reply]:
         """Reads all fields and the revision from the store."""
-        return (yield from self.state.do(Batch((b.get_all(),))))
+        return self.state.do(_GET_ALL)
 
     def _load_once(self) -> Flow[dict[str, bytes]]:
         while self._snapshot is None or self._of != self._session():
@@ -116,7 +127,10 @@ class Fields:
 
     def set(self, name: str, value: Any) -> Flow[None]:
         """Gives a field a value."""
-        yield from self.set_many({name: value})
+        text = values.encode(name, value)
+        yield from self._write((b.set_(name, text),))
+        self._wrote(name, text)
+        self._tracker.wrote(name, text, value)
 
     def set_many(self, new: Mapping[str, Any]) -> Flow[None]:
         """Gives several fields their values, at once."""
@@ -217,11 +231,12 @@ class Fields:
         reply = yield from self._write([op])
         return reply.values[0]
 
-    def _write(self, ops: list[Op], conditions: Iterable[Condition] = ()) -> Flow[Reply]:
+    def _write(self, ops: Sequence[Op], conditions: Sequence[Condition] = ()) -> Flow[Reply]:
         self._writes += 1
         self.has_written = True
-        reply = yield from self.state.do(Batch(tuple(ops), tuple(conditions)))
-        self.has_removed = self.has_removed or any(op.kind in _REMOVES for op in ops)
+        reply = yield from self.state.do(Batch(ops, conditions))
+        if not self.has_removed:
+            self.has_removed = not _REMOVES.isdisjoint([op.kind for op in ops])
         return reply
 
     def _wrote(self, name: str, text: bytes | None) -> None:

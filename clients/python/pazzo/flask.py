@@ -137,7 +137,7 @@ class PazzoSessionInterface(SessionInterface):
         self, app: Flask, session: FlaskSession, decision: Decision, response: Response
     ) -> None:
         if session.accessed:
-            response.vary.add("Cookie")
+            _vary(response)
         if decision.offer is None and not decision.forget:
             return
         attributes: dict[str, Any] = {
@@ -181,6 +181,13 @@ class Pazzo:
         """Sets the app's session interface."""
         app.session_interface = PazzoSessionInterface(manager)
         app.register_error_handler(PazzoError, _answer)
+
+
+def _vary(response: Response) -> None:
+    if "Vary" in response.headers:
+        response.vary.add("Cookie")
+    else:  # as that would, but for the parsing
+        response.headers["Vary"] = "Cookie"
 
 
 def _answer(error: PazzoError) -> Response:

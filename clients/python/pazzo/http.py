@@ -57,9 +57,10 @@ def candidates(request: Request, name: str, keys: Keyring) -> list[Candidate]:
     for line in request.cookies:
         for value in cookie_values(line, name):
             opened = keys.open(value)
-            if opened is None or Candidate(*opened) in found:
+            candidate = None if opened is None else Candidate(*opened)
+            if candidate is None or candidate in found:
                 continue
-            found.append(Candidate(*opened))
+            found.append(candidate)
             if len(found) == _CANDIDATES:
                 return found
     return found

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import whole
 from .async_session import AsyncMethods
 from .atomic import Atomic, Transaction, atomically
-from .fields import MISSING, Fields
+from .fields import MISSING, UNKNOWN, Fields
 from .http import Decision
 from .info import Device, Info
 from .state import RequestState
@@ -53,7 +53,7 @@ class Session(AsyncMethods, MutableMapping[str, Any]):
     # The mapping.
 
     def __getitem__(self, name: str) -> Any:
-        value = self.manager.run(self.fields.get(name))
+        value = self._get(name)
         if value is MISSING:
             raise KeyError(name)
         return value
@@ -82,8 +82,12 @@ class Session(AsyncMethods, MutableMapping[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Returns a field's value, or default."""
-        value = self.manager.run(self.fields.get(name))
+        value = self._get(name)
         return default if value is MISSING else value
+
+    def _get(self, name: str) -> Any:
+        value = self.fields.loaded(name)
+        return self.manager.run(self.fields.get(name)) if value is UNKNOWN else value
 
     def text(self, name: str) -> str | None:
         """Returns a field's JSON text as it was written, or None."""

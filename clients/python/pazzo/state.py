@@ -76,6 +76,9 @@ class RequestState:
         self.current = self.first or Token(new_handle(), 0, bytes(16))  # nobody's, so far
         self.refusal = Refusal()
         self.meta: Meta | None = None  # as last answered
+        # What a live read has found: with this token, these meta data are good, and need
+        # nothing done, until that time of the store's, in ms.
+        self._calm: tuple[Token, bytes, int] | None = None
         self.is_new = False
 
     @property
@@ -87,20 +90,29 @@ class RequestState:
 
     def text(self, name: str) -> Flow[bytes | None]:
         """Returns a field's text from the store."""
-        if self.live:
+        if self.state is State.LIVE:
             self.out.accessed = True
-            token = self.current
-            limits = self.manager.options.limits
-            found = yield from self.manager.store.read_field(
-                token.handle, name, b.held(token), limits
-            )
+            token, store = self.current, self.manager.store
+            found = yield from store.read_field(token.handle, name, self.manager.options.limits)
             if found is not None:
-                self.meta, now, text = found
-                if self.meta.touch_due(now):
-                    yield from self._touch()
-                return text
+                raw, text = found
+                now = store.now()
+                if self._is_calm(token, raw, now):
+                    return text
+                meta = store.settled(raw, b.held(token), now)
+                if meta is not None:
+                    self.meta = meta
+                    self._calm = token, meta.raw, meta.calm_until
+                    if meta.touch_due(now):
+                        yield from self._touch()
+                    return text
         reply = yield from self.do(Batch((b.get(name),)))
         return reply.values[0].text if reply.values[0].found else None
+
+    def _is_calm(self, token: Token, raw: bytes | None, now: int) -> bool:
+        """Whether meta data are those that the last read has found good."""
+        calm = self._calm
+        return calm is not None and calm[0] is token and calm[1] == raw and now < calm[2]
 
     def do(self, batch: Batch) -> Flow[Reply]:
         """Applies a batch. A write that finds no session makes one, if it may."""
@@ -130,7 +142,8 @@ class RequestState:
         reply = yield from self.manager.apply(token.handle, batch, b.held(token))
         if reply.status not in _ACCEPTED_NOT:
             self.meta = reply.meta
-            yield from self._touch_if_due(reply)
+            if self._touch_is_due(reply):
+                yield from self._touch()
             return checked(batch, reply, self.manager)
         if not alone:
             yield Acquire(self.opening)  # a renewal by this request may be under way
@@ -168,7 +181,8 @@ class RequestState:
             return
         if candidate.old or candidate.token.generation != meta.generation:
             self.issue(reply, certain=False)
-        yield from self._touch_if_due(reply)
+        if self._touch_is_due(reply):
+            yield from self._touch()
 
     def _rotate_if_due(self, candidate: Candidate, reply: Reply) -> Flow[bool]:
         """Begins a generation if it is time and the cookie can still be set.
@@ -310,9 +324,9 @@ class RequestState:
         except ConflictError:
             return
 
-    def _touch_if_due(self, reply: Reply) -> Flow[None]:
-        if reply.meta is not None and self.live and reply.meta.touch_due(reply.now):
-            yield from self._touch()
+    def _touch_is_due(self, reply: Reply) -> bool:
+        meta = reply.meta
+        return meta is not None and meta.touch_due(reply.now) and self.live
 
     def _touch(self) -> Flow[None]:
         """Records activity. Trouble is logged: the call itself has succeeded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from redis import exceptions as rx
@@ -31,8 +32,6 @@ _LAST_WAIT: Final = 0.05
 # How often reads make sure that they talk to a primary, in seconds. A server that has
 # been demoted under its name goes on answering them.
 _PRIMARY_CHECK: Final = 1.0
-# How near to a session's end, in ms, our idea of the server's clock does not do.
-_CLOCK_MARGIN: Final = 40
 # Replies that say that a command was not executed, and may be sooner or later.
 _RETRYABLE: Final = frozenset(
     ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING", "READONLY", "NOSCRIPT")
@@ -54,9 +53,16 @@ _CODES: Final = {
 
 def pack(*args: bytes) -> bytes:
     """Returns a command in RESP."""
-    parts = [b"*%d\r\n" % len(args)]
-    parts += [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
-    return b"".join(parts)
+    return b"*%d\r\n%b" % (len(args), _bulks(args))
+
+
+def _bulks(args: Iterable[bytes]) -> bytes:
+    return b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args])
+
+
+_ASKING: Final = pack(b"ASKING")
+# How a call of a script that the server knows begins.
+_BY_SHA: Final = {script: _bulks((b"EVALSHA", script.sha, b"1")) for script in (APPLY, INDEX)}
 
 
 def code_of(reply: object) -> str:
@@ -69,19 +75,22 @@ def code_of(reply: object) -> str:
 class _Call:
     """A command on a key, in the forms that it takes until it is answered."""
 
-    def __init__(self, key: bytes, writes: bool, *parts: bytes, script: Script | None = None):
+    known = True  # to the server, if it is a script
+    cut = False  # contact was lost once
+
+    def __init__(
+        self, key: bytes, writes: bool, parts: Sequence[bytes], script: Script | None = None
+    ) -> None:
         self.key = key
         self.writes = writes
         self._parts = parts
         self._script = script
-        self.known = True  # to the server, if it is a script
-        self.cut = False  # contact was lost once
 
     def packed(self) -> bytes:
         if self._script is None:
             return pack(*self._parts)
-        how = (b"EVALSHA", self._script.sha) if self.known else (b"EVAL", self._script.source)
-        return pack(*how, b"1", self.key, *self._parts)
+        how = _BY_SHA[self._script] if self.known else _bulks((b"EVAL", self._script.source, b"1"))
+        return b"*%d\r\n%b%b" % (4 + len(self._parts), how, _bulks((self.key, *self._parts)))
 
 
 class Store:
@@ -108,7 +117,7 @@ class Store:
             if reply is not None:
                 return reply
         args = wire.encode(handle, batch, access, limits)
-        call = _Call(key, not reads, *args, script=APPLY)
+        call = _Call(key, not reads, args, APPLY)
         answer = yield from self._call(call)
         try:
             reply = wire.decode(answer, handle, batch)
@@ -120,7 +129,7 @@ class Store:
     def apply_index(self, user: str, step: Step) -> Flow[IndexReply]:
         """Applies a step to the index of a user's sessions."""
         key = f"{self.config.prefix}u:{index.digest(user).hex()}".encode()
-        call = _Call(key, step.kind != index.LIST, *index.encode(user, step), script=INDEX)
+        call = _Call(key, step.kind != index.LIST, index.encode(user, step), INDEX)
         answer = yield from self._call(call)
         try:
             reply = index.decode(answer, user)
@@ -133,7 +142,7 @@ class Store:
         """Whether the server may drop sessions and lists on its own, or does not tell."""
         for command in ((b"CONFIG", b"GET", b"maxmemory-policy"), (b"INFO", b"memory")):
             try:
-                answer = yield from self._call(_Call(b"", False, *command))
+                answer = yield from self._call(_Call(b"", False, command))
             except UnavailableError as error:
                 if not isinstance(error.__cause__, rx.ResponseError):
                     raise
@@ -146,47 +155,37 @@ class Store:
     # Live reads.
 
     def read_field(
-        self, handle: bytes, name: str, access: Access, limits: Limits
-    ) -> Flow[tuple[Meta, int, bytes | None] | None]:
+        self, handle: bytes, name: str, limits: Limits
+    ) -> Flow[tuple[bytes | None, bytes | None] | None]:
         """Reads one field by a plain command: the commonest call, on a short way.
 
-        It returns the meta data, the time, and the text; None if that does not settle it.
+        It returns the packed meta data, with which :meth:`settled` has to agree, and the
+        text; None if the server's clock is not known yet.
         """
         if self._offset is None:
             return None
         b.check_name(name, limits)
         key = self._key % handle.hex().encode()
-        call = _Call(key, False, b"HMGET", key, b"\0m", name.encode())
-        answer: Any = None
-        if self.config.kind == "cluster" or time.monotonic() < self._primary_until:
-            try:
-                (answer,) = yield Exchange(self._endpoint(key), call.packed(), 1)
-            except LostError:
-                call.cut = True
-            except UnsentError:
-                pass  # the long way says what that means
-        if not isinstance(answer, list):
-            answer = yield from self._call(call)
-        if not isinstance(answer, list) or len(answer) != 2:
+        call = _Call(key, False, (b"HMGET", key, b"\0m", name.encode()))
+        answer = yield from self._call(call)
+        if type(answer) is not list or len(answer) != 2:
             raise (yield from self._distrust(call, "a reply of another length"))
-        now = self._now()
-        meta = self._settled(answer[0], access, now)
-        return None if meta is None else (meta, now, answer[1])
+        return answer[0], answer[1]
 
     def _read(self, key: bytes, batch: Batch, access: Access) -> Flow[Reply | None]:
         """Reads by a plain command. None is returned if that does not settle the batch."""
         if any(op.kind == b.GET_ALL for op in batch.ops):
-            call = _Call(key, False, b"HGETALL", key)
+            call = _Call(key, False, (b"HGETALL", key))
             answer = yield from self._call(call)
-            names = answer[::2] if isinstance(answer, list) else []
-            texts = answer[1::2] if isinstance(answer, list) else None
+            whole = type(answer) is list and len(answer) % 2 == 0
+            names, texts = (answer[::2], answer[1::2]) if whole else ([], None)
         else:
             names = [b"\0m"]
             for op in batch.ops:
                 names += [op.name.encode()] if op.name is not None else [b"\0u", b"\0d"]
-            call = _Call(key, False, b"HMGET", key, *names)
+            call = _Call(key, False, (b"HMGET", key, *names))
             texts = yield from self._call(call)
-        if not isinstance(texts, list) or len(texts) != len(names):
+        if type(texts) is not list or len(texts) != len(names):
             raise (yield from self._distrust(call, "a reply of another length"))
         found = dict(zip(names, texts, strict=True))
         return self._settle(found, batch, access)
@@ -194,8 +193,8 @@ class Store:
     def _settle(
         self, found: dict[bytes, bytes | None], batch: Batch, access: Access
     ) -> Reply | None:
-        now = self._now()
-        meta = self._settled(found.get(b"\0m"), access, now)
+        now = self.now()
+        meta = self.settled(found.get(b"\0m"), access, now)
         if meta is None:
             return None
         reply = Reply(values=len(batch.ops))
@@ -205,28 +204,25 @@ class Store:
             if op.kind == b.GET_IDENTITY:
                 reply.set_identity(found.get(b"\0u"), found.get(b"\0d"))
             elif op.kind == b.GET_ALL:
-                reply.fields = {
-                    wire.text_of(name): text
-                    for name, text in found.items()
-                    if text is not None and name[:1] != b"\0"
-                }
+                reply.fields = wire.fields_of(found)
             elif op.name is not None:
                 text = found.get(op.name.encode())
                 reply.values[i] = Value(text is not None, text or b"")
         return reply
 
     @staticmethod
-    def _settled(raw: bytes | None, access: Access, now: int) -> Meta | None:
+    def settled(raw: bytes | None, access: Access, now: int) -> Meta | None:
         """Returns meta data that show that the access is given."""
         if raw is None or len(raw) != wire.META_SIZE or raw[0] != wire.LAYOUT or raw[1] >= 32:
             return None
         meta = Meta(raw)
-        return meta if meta.is_of(access) and now < meta.expires - _CLOCK_MARGIN else None
+        return meta if meta.is_of(access) and now < meta.settled_until else None
 
     def _learn(self, now: int) -> None:
         self._offset = now - time.time_ns() // 1_000_000
 
-    def _now(self) -> int:
+    def now(self) -> int:
+        """The server's time in ms, as far as we know."""
         return time.time_ns() // 1_000_000 + (self._offset or 0)
 
     # Calls.
@@ -242,7 +238,14 @@ class Store:
         ask: Endpoint | None = None
         while True:
             endpoint = ask or self._endpoint(call.key)
-            answer = yield from self._answer(endpoint, call, ask is not None)
+            sent = time.monotonic()
+            exchange = self._exchange(endpoint, call, sent, ask is not None)
+            try:
+                replies = yield exchange
+            except (UnsentError, LostError) as error:
+                answer: Any = self._failed(endpoint, call, error)
+            else:
+                answer = replies[0] if exchange.replies == 1 else self._last(replies, sent, ask)
             if not isinstance(answer, Exception):
                 return answer
             if code_of(answer) == "NOSCRIPT" and call.known:
@@ -254,19 +257,33 @@ class Store:
             yield Pause(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             wait = min(2 * wait, _LAST_WAIT)
 
-    def _answer(self, endpoint: Endpoint, call: _Call, asking: bool) -> Flow[Any]:
-        """Returns an answer, an error reply, or a failure after which to try again."""
-        try:
-            return (yield from self._send(endpoint, call, asking))
-        except UnsentError as error:
-            self._forget(endpoint)
-            return error
-        except LostError as error:
-            self._forget(endpoint)
+    def _exchange(self, endpoint: Endpoint, call: _Call, now: float, asking: bool) -> Exchange:
+        """Returns how a command goes out.
+
+        Before a read there goes now and then a write, which a replica refuses.
+        """
+        if asking:
+            return Exchange(endpoint, _ASKING + call.packed(), 2)
+        if call.writes or now < self._primary_until or self.config.kind == "cluster":
+            return Exchange(endpoint, call.packed(), 1)
+        return Exchange(endpoint, self._none + call.packed(), 2)
+
+    def _last(self, replies: list[Any], sent: float, ask: Endpoint | None) -> Any:
+        """Returns the reply to the command, or to the write before it if it was refused."""
+        if ask is None:
+            if code_of(replies[0]) == "READONLY":
+                return replies[0]
+            self._primary_until = sent + _PRIMARY_CHECK
+        return replies[1]
+
+    def _failed(self, endpoint: Endpoint, call: _Call, error: UnsentError | LostError) -> Exception:
+        """Returns a failure after which to try again; raises if there is no such thing."""
+        self._forget(endpoint)
+        if isinstance(error, LostError):
             if call.writes or call.cut:
                 raise _lost(call, error) from error
             call.cut = True
-            return error
+        return error
 
     def _redirect(
         self, endpoint: Endpoint, call: _Call, answer: Exception
@@ -284,21 +301,6 @@ class Store:
         elif code not in _RETRYABLE and not isinstance(answer, LostError):
             raise _refused(call, code, answer) from answer
         return None
-
-    def _send(self, endpoint: Endpoint, call: _Call, asking: bool) -> Flow[Any]:
-        """Sends a command, before a read now and then a write, which a replica refuses."""
-        if asking:
-            replies = yield Exchange(endpoint, pack(b"ASKING") + call.packed(), 2)
-            return replies[1]
-        sent = time.monotonic()
-        if call.writes or self.config.kind == "cluster" or sent < self._primary_until:
-            replies = yield Exchange(endpoint, call.packed(), 1)
-            return replies[0]
-        replies = yield Exchange(endpoint, self._none + call.packed(), 2)
-        if code_of(replies[0]) == "READONLY":
-            return replies[0]
-        self._primary_until = sent + _PRIMARY_CHECK
-        return replies[1]
 
     def _distrust(self, call: _Call, why: object) -> Flow[StoreError]:
         """Closes the connections that gave somebody else's answer; returns the error."""

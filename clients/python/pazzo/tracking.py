@@ -70,7 +70,8 @@ class Tracker:
     def forget(self, name: str) -> None:
         """Drops a field that the request has removed or assigned."""
         self._latest.pop(name, None)
-        self._former = [tracked for tracked in self._former if tracked.name != name]
+        if self._former:
+            self._former = [tracked for tracked in self._former if tracked.name != name]
 
     def clear(self) -> None:
         """Drops all."""
@@ -79,6 +80,8 @@ class Tracker:
 
     def changed(self, name: str | None = None) -> list[tuple[Tracked, bytes]]:
         """Returns the values that have been changed in place, with their new texts."""
+        if not self._latest and not self._former:
+            return []
         wanted = [t for t in (*self._former, *self._latest.values()) if name in (None, t.name)]
         self._former = [tracked for tracked in self._former if tracked not in wanted]
         texts = [tracked.changed() for tracked in wanted]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import redis
 from redis import exceptions as rx
@@ -17,7 +17,7 @@ from redis import sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .flow import PRIMARY, Acquire, Effect, Endpoint, Exchange, Flow, LostError, Pause, UnsentError
+from .flow import PRIMARY, Acquire, Endpoint, Exchange, Flow, LostError, Pause, Reset, UnsentError
 from .forking import renew_after_fork
 from .url import Config
 
@@ -29,6 +29,10 @@ _Sentinel: Any = sentinel.Sentinel
 # Replies that are errors. redis-py has two of them among the faults of connections.
 ERROR_REPLIES = (rx.ResponseError, rx.BusyLoadingError, rx.AuthenticationError)
 FAULTS = (rx.RedisError, OSError)
+
+# How long a connection has to be idle, in seconds, to be looked at before its use. A
+# server that goes within less is no other than one that goes during the use itself.
+_IDLE: Final = 0.01
 
 
 def connection_options(config: Config) -> dict[str, Any]:
@@ -66,6 +70,7 @@ class _Pool:
     def __init__(self, transport: Transport, endpoint: Endpoint) -> None:
         self._transport = transport
         self._endpoint = endpoint
+        self._timeout = transport.config.timeout
         self.forked()
 
     def forked(self) -> None:
@@ -74,24 +79,25 @@ class _Pool:
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(self._transport.size):
             self._free.put(None)
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[Connection, float]] = []  # and since when
         self._epoch = 0
 
     def take(self) -> tuple[Connection, int]:
         """Returns a connection that is ready to send, or raises UnsentError."""
         try:
-            self._free.get(timeout=self._transport.config.timeout)
+            self._free.get(timeout=self._timeout)
         except Empty:
             raise UnsentError(f"all {self._transport.size} connections are in use") from None
         epoch = self._epoch
         try:
             try:
-                connection = self._idle.pop()
+                connection, since = self._idle.pop()
             except IndexError:
                 connection = self._transport.connection(self._endpoint)
                 connection.connect()
             else:
-                self._revive(connection)
+                if time.monotonic() - since > _IDLE:
+                    self._revive(connection)
         except BaseException as error:
             self._free.put(None)
             if isinstance(error, FAULTS):
@@ -113,7 +119,7 @@ class _Pool:
     def give(self, connection: Connection, epoch: int) -> None:
         """Takes a connection back, unless it is to be closed."""
         if epoch == self._epoch:
-            self._idle.append(connection)
+            self._idle.append((connection, time.monotonic()))
         else:
             connection.disconnect()
         self._free.put(None)
@@ -127,7 +133,7 @@ class _Pool:
         """Closes all connections, those in use after their use."""
         self._epoch += 1
         while self._idle:
-            self._idle.pop().disconnect()
+            self._idle.pop()[0].disconnect()
 
 
 class Transport:
@@ -146,7 +152,10 @@ class Transport:
             effect = next(flow)
             while True:
                 try:
-                    result = self._perform(effect)
+                    if isinstance(effect, Exchange):
+                        result = self._exchange(effect)
+                    else:
+                        result = self._perform(effect)
                 except BaseException as error:
                     effect = flow.throw(error)
                 else:
@@ -186,9 +195,7 @@ class Transport:
             for client in sentinels.sentinels:
                 client.close()
 
-    def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Exchange):
-            return self._exchange(effect)
+    def _perform(self, effect: Acquire | Pause | Reset) -> Any:
         if isinstance(effect, Acquire):
             return effect.lock.acquire(timeout=effect.seconds)
         if isinstance(effect, Pause):
@@ -200,7 +207,9 @@ class Transport:
         connection, epoch = pool.take()
         try:
             connection.send_packed_command([effect.payload], check_health=False)
-            replies = [_read(connection) for _ in range(effect.replies)]
+            replies = [_read(connection)]
+            while len(replies) < effect.replies:
+                replies.append(_read(connection))
         except BaseException as error:
             pool.drop(connection)
             if isinstance(error, FAULTS):

@@ -47,6 +47,8 @@ class JSON(str):
 def encode(field: str, value: Any) -> bytes:
     """Returns the JSON text of a value, or raises EncodeError, which names the field."""
     try:
+        if type(value) is int:
+            return b"%d" % value
         if isinstance(value, JSON):
             return compact(value.encode())
         return _write(value if type(value) in _SCALARS else _plain(value)).encode()
@@ -166,4 +168,13 @@ def _tagged(value: dict[str, Any]) -> Any:
     return {key[1:]: item} if _LOOKS_TAGGED.fullmatch(key) else value
 
 
-_read = json.JSONDecoder(object_hook=_tagged, parse_constant=_refuse).decode
+_decoder = json.JSONDecoder(object_hook=_tagged, parse_constant=_refuse)
+
+
+def _read(text: str) -> Any:
+    if not text[:1].isspace():
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    # Only another program writes white space around a text.
+    return _decoder.decode(text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from . import batch as b
@@ -17,6 +17,8 @@ from .errors import CorruptError, LayoutError
 LAYOUT: Final = 1
 META_SIZE: Final = 62
 _ANSWER: Final = 38
+# How near to a session's end, in ms, our idea of the server's clock does not do.
+_CLOCK_MARGIN: Final = 40
 
 # Statuses.
 OK: Final = 0
@@ -115,6 +117,16 @@ class Meta:
         return min(self.touched + self.idle, self.deadline)
 
     @property
+    def settled_until(self) -> int:
+        """Until when plain meta data show that the session lives."""
+        return self.expires - _CLOCK_MARGIN
+
+    @property
+    def calm_until(self) -> int:
+        """Until when they do, and no activity is to be recorded."""
+        return min(self.settled_until, self.touched + self.idle // 10)
+
+    @property
     def floor_time(self) -> int:
         """When older tokens were last ended."""
         return self._time(50)
@@ -189,27 +201,34 @@ def text_of(raw: bytes) -> str:
         raise CorruptError("the store holds a name that is not UTF-8") from None
 
 
+def fields_of(found: Mapping[bytes, bytes | None]) -> dict[str, bytes]:
+    """Returns the user's fields among those of a hash, whose other names begin with NUL."""
+    try:
+        return {
+            name.decode(): text
+            for name, text in found.items()
+            if name[:1] != b"\0" and text is not None
+        }
+    except UnicodeDecodeError:
+        raise CorruptError("the store holds a name that is not UTF-8") from None
+
+
 def encode(handle: bytes, batch: Batch, access: Access, limits: Limits) -> list[bytes]:
     """Returns the arguments of ``apply.lua``."""
-    names: list[bytes] = []
-    operands: list[bytes] = []
     parts: Sequence[Op | Condition] = (*batch.conditions, *batch.ops)
-    for part in parts:
-        if part.name is not None:
-            names.append(part.name.encode())
-        if part.operand is not None:
-            operands.append(part.operand)
+    names = [part.name.encode() for part in parts if part.name is not None]
+    operands = [part.operand for part in parts if part.operand is not None]
     return [_head(handle, batch, access, limits, len(names)), *names, *operands]
 
 
 def _head(handle: bytes, batch: Batch, access: Access, limits: Limits, names: int) -> bytes:
-    kinds = bytes([c.kind for c in batch.conditions] + [op.kind for op in batch.ops])
-    return (
+    ops = bytes([op.kind for op in batch.ops])
+    return b"%b%b%b" % (
         _HEAD.pack(
             LAYOUT,
             handle,
             access.mode,
-            any(op.kind == b.CLEAR for op in batch.ops),
+            b.CLEAR in ops,
             access.generation,
             access.secret,
             limits.value,
@@ -218,8 +237,9 @@ def _head(handle: bytes, batch: Batch, access: Access, limits: Limits, names: in
             names,
             len(batch.conditions),
             len(batch.ops),
-        )
-        + kinds
+        ),
+        bytes([c.kind for c in batch.conditions]),
+        ops,
     )
 
 

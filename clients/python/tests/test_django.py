@@ -12,7 +12,7 @@ import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.urls import path
@@ -85,6 +85,28 @@ def test_a_visit(middleware: str) -> None:
     assert token_of(client)
     assert text(client, "/assign") == "2"
     assert [text(client, "/cart") for _ in range(2)] == ["1", "2"]
+
+
+def test_what_the_response_varies_by_already(store: None) -> None:
+    from pazzo.django import SessionMiddleware
+
+    def view(request: HttpRequest) -> HttpResponse:
+        request.session.get("n")
+        return HttpResponse(headers={"Vary": "Accept"})
+
+    request = HttpRequest()
+    request.META.update(SERVER_NAME="localhost", SERVER_PORT="80")
+    assert SessionMiddleware(view)(request).headers["Vary"] == "Accept, Cookie"
+
+
+def test_a_login_half_written_is_read_back(store: None) -> None:
+    from pazzo.django import SessionStore
+
+    session = SessionStore()
+    session["a"] = 1
+    assert session["a"] == 1
+    session["_auth_user_id"] = "7"
+    assert session["_auth_user_id"] == "7"
 
 
 def test_login_and_logout(middleware: str) -> None:

@@ -111,6 +111,17 @@ def token_of(client: FlaskClient, name: str = "session") -> str:
     return cookie.value if cookie else ""
 
 
+def test_what_the_response_varies_by_already(manager: Manager) -> None:
+    app = make_app(manager)
+
+    @app.get("/varied")
+    def varied() -> flask.Response:
+        flask.session.get("n")
+        return flask.Response(headers={"Vary": "Accept"})
+
+    assert app.test_client().get("/varied").headers["Vary"] == "Accept, Cookie"
+
+
 def test_a_visit(client: FlaskClient) -> None:
     response = client.get("/get")
     assert (response.text, cookies(response)) == ("0", [])

@@ -163,6 +163,40 @@ def test_touch_lists_again(manager: Manager, server: Server) -> None:
     assert handles(manager) == {session.handle}
 
 
+def test_what_is_good_for_one_token_is_not_for_another(manager: Manager) -> None:
+    session = manager.acquire()
+    session["a"] = 1
+    assert session["a"] == 1
+    session.state.current = session.state.current._replace(generation=9)
+    assert session.get("a") is None
+
+
+def test_a_snapshot_is_of_one_session(make: Callable[..., Manager]) -> None:
+    manager = make(reads="request")
+    first = manager.acquire()
+    first["a"] = 1
+    session = manager.acquire(first.token)
+    assert session["a"] == 1
+    first.destroy()
+    session["b"] = 1  # makes another
+    assert session.get("a") is None
+    assert session["b"] == 1
+
+
+def test_a_long_request_goes_on_recording_activity(make: Callable[..., Manager]) -> None:
+    """The reads between two touches look at nothing but the time; that they must."""
+    manager = make(timeouts=pazzo.Timeouts(2, 60))  # a touch each 200 ms
+    session = manager.acquire()
+    session["a"] = 1
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        assert session["a"] == 1
+        time.sleep(0.02)
+    info = session.info()
+    assert info is not None
+    assert (info.touched - info.created).total_seconds() > 2
+
+
 def test_a_store_that_may_evict(make: Callable[..., Manager], own_server: Server) -> None:
     with own_server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")

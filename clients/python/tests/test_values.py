@@ -125,5 +125,6 @@ def test_what_does_not_decode(text: bytes) -> None:
 
 
 def test_what_another_language_wrote_is_json_to_us() -> None:
+    assert decode("f", b" [1]\n") == [1]
     assert decode("f", b'{"a":"\\u003c","b":1.0,"c":1e2}') == {"a": "<", "b": 1.0, "c": 100.0}
     assert json.loads(encode("f", {"a": "<", "b": 1.0})) == {"a": "<", "b": 1.0}

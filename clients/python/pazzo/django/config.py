@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -13,25 +12,26 @@ from ..manager import Manager
 from ..settings import read
 
 _making = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _manager() -> Manager:
-    return read(settings).manager()
+_made: Manager | None = None
 
 
 def get_manager() -> Manager:
     """Returns the manager that the settings describe; see pazzo.settings."""
-    if not _manager.cache_info().currsize:
-        with _making:
-            return _manager()
-    return _manager()
+    return _made or _make()
+
+
+def _make() -> Manager:
+    global _made
+    with _making:
+        made = _made = _made or read(settings).manager()
+        return made
 
 
 def _changed(*, setting: str, **_: Any) -> None:
     """Has tests that override settings get a manager of their own."""
+    global _made
     if setting.startswith(("PAZZO_", "SESSION_", "REDIS_", "SECRET_KEY")):
-        _manager.cache_clear()
+        _made = None
 
 
 setting_changed.connect(_changed)

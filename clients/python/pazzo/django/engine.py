@@ -22,7 +22,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 
 from .. import whole
 from ..errors import GoneError, SupersededError
-from ..fields import MISSING
+from ..fields import MISSING, UNKNOWN
 from ..flow import Flow, Pause
 from ..http import NOTHING, Candidate, Decision, Request
 from ..log import logger
@@ -115,8 +115,8 @@ class SessionStore(AsyncEngine, SessionBase):  # type: ignore[misc]
 
     def _get(self, name: str) -> Flow[Any]:
         if name in NAMES:
-            return (yield from self._use(lambda s: self._auth.get(s, name), MISSING))
-        return (yield from self._use(lambda s: s.fields.get(name), MISSING))
+            return self._use(lambda s: self._auth.get(s, name), MISSING)
+        return self._use(lambda s: s.fields.get(name), MISSING)
 
     def _has(self, name: str) -> Flow[bool]:
         if name in NAMES:
@@ -126,11 +126,10 @@ class SessionStore(AsyncEngine, SessionBase):  # type: ignore[misc]
     def _set(self, name: str, value: Any) -> Flow[None]:
         self.modified = True
         if name in NAMES:
-            yield from self._use(lambda s: self._auth.set(s, name, value))
-        elif name == expiry.NAME:
-            yield from self._set_expiry(value)
-        else:
-            yield from self._use(lambda s: s.fields.set(name, value))
+            return self._use(lambda s: self._auth.set(s, name, value))
+        if name == expiry.NAME:
+            return self._set_expiry(value)
+        return self._use(lambda s: s.fields.set(name, value))
 
     def _update(self, new: dict[str, Any]) -> Flow[None]:
         self.modified = True
@@ -257,8 +256,18 @@ class SessionStore(AsyncEngine, SessionBase):  # type: ignore[misc]
     def _run(self, flow: Flow[Any]) -> Any:
         return get_manager().run(flow)
 
+    def _value(self, key: str) -> Any:
+        """Returns a field's value, or MISSING, without a flow if it is here already."""
+        opened = self._opened
+        if opened is not None and self._opened_by == self._session_key:
+            value = UNKNOWN if key in NAMES else opened.fields.loaded(key)
+            if value is not UNKNOWN:
+                self.accessed = True
+                return value
+        return self._run(self._get(key))
+
     def __getitem__(self, key: str) -> Any:
-        value = self._run(self._get(key))
+        value = self._value(key)
         if value is MISSING:
             raise KeyError(key)
         return value
@@ -274,7 +283,7 @@ class SessionStore(AsyncEngine, SessionBase):  # type: ignore[misc]
         return isinstance(key, str) and bool(self._run(self._has(key)))
 
     def get(self, key: str, default: Any = None) -> Any:
-        value = self._run(self._get(key))
+        value = self._value(key)
         return default if value is MISSING else value
 
     def pop(self, key: str, default: Any = MISSING) -> Any:

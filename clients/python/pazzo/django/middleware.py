@@ -71,32 +71,40 @@ class SessionMiddleware(DjangoMiddleware):
     def _say(
         session: SessionStore, decision: Decision, response: HttpResponseBase
     ) -> HttpResponseBase:
-        attributes: dict[str, Any] = {
-            "path": settings.SESSION_COOKIE_PATH,
-            "domain": settings.SESSION_COOKIE_DOMAIN,
-            "samesite": settings.SESSION_COOKIE_SAMESITE,
-        }
-        name = settings.SESSION_COOKIE_NAME
-        manager = get_manager()
-        if decision.forget:
-            response.delete_cookie(name, **attributes)
-        elif decision.offer is not None:
-            closes = decision.offer.browser_close or not manager.options.cookie.persistent
-            response.set_cookie(
-                name,
-                manager.keys.seal(decision.offer.token),
-                max_age=None if closes else max_age(decision.offer),
-                secure=settings.SESSION_COOKIE_SECURE or False,
-                httponly=settings.SESSION_COOKIE_HTTPONLY or False,
-                **attributes,
-            )
-        if decision.forget or decision.offer is not None:
-            response.headers["Cache-Control"] = "no-store"
-            for header, value in clear_site_data(manager.options, decision):
-                response.headers[header] = value
-        if session.accessed or decision != NOTHING:
+        if decision != NOTHING:
+            _set_cookie(decision, response)
+        elif not session.accessed:
+            return response
+        if "Vary" in response:
             patch_vary_headers(response, ("Cookie",))
+        else:  # as that would, but for the parsing
+            response.headers["Vary"] = "Cookie"
         return response
+
+
+def _set_cookie(decision: Decision, response: HttpResponseBase) -> None:
+    attributes: dict[str, Any] = {
+        "path": settings.SESSION_COOKIE_PATH,
+        "domain": settings.SESSION_COOKIE_DOMAIN,
+        "samesite": settings.SESSION_COOKIE_SAMESITE,
+    }
+    name = settings.SESSION_COOKIE_NAME
+    manager = get_manager()
+    if decision.forget:
+        response.delete_cookie(name, **attributes)
+    elif decision.offer is not None:
+        closes = decision.offer.browser_close or not manager.options.cookie.persistent
+        response.set_cookie(
+            name,
+            manager.keys.seal(decision.offer.token),
+            max_age=None if closes else max_age(decision.offer),
+            secure=settings.SESSION_COOKIE_SECURE or False,
+            httponly=settings.SESSION_COOKIE_HTTPONLY or False,
+            **attributes,
+        )
+    response.headers["Cache-Control"] = "no-store"
+    for header, value in clear_site_data(manager.options, decision):
+        response.headers[header] = value
 
 
 def _store_of(request: HttpRequest) -> SessionStore | None:
