@@ -40,15 +40,15 @@ func (b *bench) serve(name string, app http.Handler) (*site, error) {
 }
 
 // connect opens the connections to a server that runs.
-func (b *bench) connect(name, address string) (*site, error) {
-	s := &site{name: name, address: address}
+func (b *bench) connect(name string, addresses ...string) (*site, error) {
+	s := &site{name: name, address: addresses[0]}
 	b.onClose(func() {
 		for _, c := range s.conns {
 			c.net.Close()
 		}
 	})
-	for range inFlight {
-		c, err := dial(s.address)
+	for i := range inFlight {
+		c, err := dial(addresses[i%len(addresses)])
 		if err != nil {
 			return nil, err
 		}

@@ -80,29 +80,33 @@ func benchPythonAccess(b *bench) ([]figure, error) {
 		noted(fmt.Sprintf("session: %.0f µs each", 1e6*session))}, nil
 }
 
-// gunicorn serves an app of the folder python and returns it as a site.
+// gunicorn serves an app of the folder python and returns it as a site. It has two processes,
+// each with half of the connections: where they share a socket, luck decides who gets how many.
 func (b *bench) gunicorn(name, app, sessions string, env []string) (*site, error) {
 	venv, err := b.pythonEnv()
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+	var addresses [2]string
+	for i := range addresses {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		addresses[i] = l.Addr().String()
+		l.Close()
+		child := exec.Command(venv+"/bin/gunicorn", "--chdir", "python", "--bind", addresses[i], "--workers", "1", "--threads", "32",
+			"--keep-alive", "60", "--log-level", "warning", "--no-control-socket", app+":app")
+		child.Env, child.Stderr = append(append(os.Environ(), "SESSIONS="+sessions), env...), os.Stderr
+		if err := child.Start(); err != nil {
+			return nil, err
+		}
+		b.started(child)
+		if err := b.listens("tcp4", addresses[i]); err != nil {
+			return nil, err
+		}
 	}
-	address := l.Addr().String()
-	l.Close()
-	child := exec.Command(venv+"/bin/gunicorn", "--chdir", "python", "--bind", address, "--workers", "2", "--threads", "32",
-		"--keep-alive", "60", "--log-level", "warning", "--no-control-socket", app+":app")
-	child.Env, child.Stderr = append(append(os.Environ(), "SESSIONS="+sessions), env...), os.Stderr
-	if err := child.Start(); err != nil {
-		return nil, err
-	}
-	b.started(child)
-	if err := b.listens("tcp4", address); err != nil {
-		return nil, err
-	}
-	return b.connect(name, address)
+	return b.connect(name, addresses[:]...)
 }
 
 // benchPython compares a framework's app on Pazzo, over Redis and over the agent, with
