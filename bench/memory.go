@@ -153,7 +153,8 @@ func scsSession(ctx context.Context, m *scs.SessionManager) (string, error) {
 	return token, err
 }
 
-// allocated counts the allocations of a call.
+// allocated counts the allocations of a call, whole ones as testing.AllocsPerRun does: goroutines
+// beside it make some, too.
 func allocated(call func() error) (float64, error) {
 	const calls = 20_000
 	var before, after runtime.MemStats
@@ -165,7 +166,7 @@ func allocated(call func() error) (float64, error) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	return float64(after.Mallocs-before.Mallocs) / calls, nil
+	return float64((after.Mallocs - before.Mallocs) / calls), nil
 }
 
 func benchMemoryHeap(b *bench) ([]figure, error) {
