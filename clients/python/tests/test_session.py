@@ -163,6 +163,17 @@ def test_a_stale_change_in_place(session: Session) -> None:
     one.save()
 
 
+def test_a_change_in_place_shows_over_a_later_snapshot(make: Any) -> None:
+    session = make(reads="request").acquire()
+    session["cart"] = ["apple"]
+    one = again(session)
+    one["cart"].append("pear")
+    again(session)["cart"] = ["plum"]
+    one.fields.invalidate()
+    assert list(one) == ["cart"]  # which loads the session again
+    assert one["cart"] == ["apple", "pear"]
+
+
 def test_a_value_read_before_a_change_elsewhere_is_not_forgotten(make: Any) -> None:
     session = make().acquire()
     session["cart"] = ["apple"]
