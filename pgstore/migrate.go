@@ -32,8 +32,8 @@ type Setting int8
 
 const (
 	Keep Setting = iota // as it is; off in new tables
-	On
-	Off
+	On                  // made so
+	Off                 // no longer so
 )
 
 // of returns what a property is to be that is so now.

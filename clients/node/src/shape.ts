@@ -2,8 +2,8 @@
  * Has requests and responses of Express take more properties at little cost.
  *
  * Express gives each of them another prototype. V8 then has a hidden class for that one object, and
- * copies it with all its 40 properties for each one that is added: 5 µs or so each time, which for
- * the eight of a session was a good part of what it cost. An object of which a property was deleted
+ * copies it with all its 40 properties for each one that is added, which for the eight of a session
+ * was a good part of what it cost. An object of which a property was deleted
  * is kept as a dictionary, to which adding costs next to nothing. So a property is deleted and put
  * back, which changes no more than the order of the properties.
  */
