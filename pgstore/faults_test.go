@@ -7,12 +7,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pazzo-sessions/pazzo/internal/child"
 	"github.com/pazzo-sessions/pazzo/pgstore/pgtest"
 	"github.com/pazzo-sessions/pazzo/record"
 )
@@ -192,10 +192,10 @@ func TestFrozenBackends(t *testing.T) {
 		t.Fatal(pids, rows.Err())
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		if err := child.Pause(pid); err != nil {
 			t.Fatal(err)
 		}
-		defer syscall.Kill(pid, syscall.SIGCONT)
+		defer child.Resume(pid)
 	}
 	start := time.Now()
 	if _, err := x.apply(record.Get("n")); !errors.Is(err, record.ErrUnavailable) {
@@ -205,7 +205,9 @@ func TestFrozenBackends(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	for _, pid := range pids {
-		syscall.Kill(pid, syscall.SIGCONT)
+		if err := child.Resume(pid); err != nil {
+			t.Fatal(err)
+		}
 	}
 	resumes(t, x)
 	if got := x.get("n"); got != "0" {

@@ -86,6 +86,31 @@ func TestEnd(t *testing.T) {
 	}
 }
 
+// What is paused answers nothing more, from its first moment on.
+func TestPause(t *testing.T) {
+	p := start(t, "echo ready; while :; do echo line; done", "ready")
+	for range 100 {
+		if err := Pause(p.Pid()); err != nil {
+			t.Fatal(err)
+		}
+		if stopped, err := allStopped(p.Pid()); !stopped || err != nil {
+			t.Errorf("it runs: %v", err)
+		}
+		if err := Resume(p.Pid()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stopped, err := allStopped(p.Pid()); stopped || err != nil {
+		t.Errorf("it is still paused: %v", err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Pause(p.Pid()); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("one that is gone: %v", err)
+	}
+}
+
 func TestLogIsBounded(t *testing.T) {
 	l := newTail("ready")
 	for range 100 {

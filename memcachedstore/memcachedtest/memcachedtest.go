@@ -182,8 +182,9 @@ func (s *Server) Pid() int {
 	return s.proc.Pid()
 }
 
-// Pause freezes the server. The kernel goes on accepting connections and data for it.
-func (s *Server) Pause() error { return syscall.Kill(s.Pid(), syscall.SIGSTOP) }
+// Pause freezes the server (SIGSTOP) and returns once it runs no more. The kernel goes on
+// accepting connections and data for it.
+func (s *Server) Pause() error { return child.Pause(s.Pid()) }
 
-// Resume lets a paused server go on.
-func (s *Server) Resume() error { return syscall.Kill(s.Pid(), syscall.SIGCONT) }
+// Resume lets a paused server go on (SIGCONT).
+func (s *Server) Resume() error { return child.Resume(s.Pid()) }

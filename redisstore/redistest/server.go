@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
-	"syscall"
 
 	"github.com/pazzo-sessions/pazzo/internal/child"
 )
@@ -166,12 +165,12 @@ func (s *Server) Stop() error { return stop(s.process()) }
 // Kill does nothing.
 func (s *Server) Kill() error { return s.process().Kill() }
 
-// Pause freezes the server (SIGSTOP). The kernel goes on accepting connections
-// and data for it.
-func (s *Server) Pause() error { return s.process().Signal(syscall.SIGSTOP) }
+// Pause freezes the server (SIGSTOP) and returns once it runs no more. The kernel goes on
+// accepting connections and data for it.
+func (s *Server) Pause() error { return child.Pause(s.process().Pid()) }
 
 // Resume lets a paused server go on (SIGCONT).
-func (s *Server) Resume() error { return s.process().Signal(syscall.SIGCONT) }
+func (s *Server) Resume() error { return child.Resume(s.process().Pid()) }
 
 // Restart stops the server if it runs and starts it on the same port with the
 // same arguments. Its data is gone, unless the arguments had "--appendonly",

@@ -1,0 +1,34 @@
+package child
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Pause stops a process (SIGSTOP) and returns once none of its threads runs. The signal alone
+// is not enough: a thread on another core goes on until the kernel gets to it, and may answer
+// one more request. The kernel goes on accepting connections and data for a paused server.
+func Pause(pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("pause process %d: %w", pid, err)
+	}
+	for end := time.Now().Add(endWait); ; time.Sleep(time.Millisecond) {
+		switch stopped, err := allStopped(pid); {
+		case err != nil:
+			return fmt.Errorf("pause process %d: %w", pid, err)
+		case stopped:
+			return nil
+		case time.Now().After(end):
+			return fmt.Errorf("pause process %d: it still runs after %s", pid, endWait)
+		}
+	}
+}
+
+// Resume lets a paused process go on (SIGCONT).
+func Resume(pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		return fmt.Errorf("resume process %d: %w", pid, err)
+	}
+	return nil
+}
