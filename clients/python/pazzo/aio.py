@@ -20,6 +20,7 @@ from .transport import (
     FAULTS,
     Connection,
     connection_options,
+    reason_of,
     sentinel_options,
     unquoted,
 )
@@ -61,7 +62,7 @@ class _Pool:
         except BaseException as error:
             self._free.release()
             if isinstance(error, FAULTS):
-                raise UnsentError(str(error)) from error
+                raise UnsentError(reason_of(error, self._transport.config.timeout)) from error
             raise
         return connection, epoch
 
@@ -203,7 +204,7 @@ class AsyncTransport:
         except BaseException as error:
             await pool.drop(connection)
             if isinstance(error, FAULTS):
-                raise LostError(str(error)) from error
+                raise LostError(reason_of(error, self.config.timeout)) from error
             raise
         await pool.give(connection, epoch)
         return replies

@@ -79,7 +79,8 @@ class Options:
     - ``clear_site_data``: has a logout tell the browser to drop what it stored.
     - ``stale_fields``: what becomes of a value that was changed in place and has been
       written by somebody else meanwhile: ``"error"`` (StaleFieldError), ``"overwrite"``.
-    - ``max_connections``: per process and server, and for asyncio per event loop.
+    - ``max_connections``: per process and server, and for asyncio per event loop; 100 is
+      what redis-py allows, too. Fewer than threads make these wait for one another.
     - ``insecure_http``: drops Secure and the name prefix, for plain http in development.
       ``insecure_short_key``: permits shorter secret keys.
     """
@@ -98,7 +99,7 @@ class Options:
     clear_site_data: bool = False
     stale_fields: Literal["error", "overwrite"] = "error"
     limits: Limits = field(default_factory=Limits)
-    max_connections: int = 20
+    max_connections: int = 100
     insecure_http: bool = False
     insecure_short_key: bool = False
 

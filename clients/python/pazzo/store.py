@@ -253,6 +253,8 @@ class Store:
                 continue
             ask = yield from self._redirect(endpoint, call, answer)
             if time.monotonic() + wait > end:
+                if isinstance(answer, LostError):
+                    raise _lost(call, answer) from answer
                 raise UnavailableError(f"the store refuses for now: {answer}") from answer
             yield Pause(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             wait = min(2 * wait, _LAST_WAIT)

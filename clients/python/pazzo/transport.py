@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from .flow import PRIMARY, Acquire, Endpoint, Exchange, Flow, LostError, Pause, Reset, UnsentError
 from .forking import renew_after_fork
+from .sockets import bound_waits
 from .url import Config
 
 T = TypeVar("T")
@@ -95,18 +96,18 @@ class _Pool:
             except IndexError:
                 connection = self._transport.connection(self._endpoint)
                 connection.connect()
+                bound_waits(connection, self._timeout)
             else:
                 if time.monotonic() - since > _IDLE:
                     self._revive(connection)
         except BaseException as error:
             self._free.put(None)
             if isinstance(error, FAULTS):
-                raise UnsentError(str(error)) from error
+                raise UnsentError(reason_of(error, self._timeout)) from error
             raise
         return connection, epoch
 
-    @staticmethod
-    def _revive(connection: Connection) -> None:
+    def _revive(self, connection: Connection) -> None:
         """Connects again if the server has closed the connection meanwhile."""
         try:
             stale = connection.can_read(timeout=0)
@@ -115,6 +116,7 @@ class _Pool:
         if stale:
             connection.disconnect()
             connection.connect()
+        bound_waits(connection, self._timeout)  # some versions of redis-py reset it
 
     def give(self, connection: Connection, epoch: int) -> None:
         """Takes a connection back, unless it is to be closed."""
@@ -213,7 +215,7 @@ class Transport:
         except BaseException as error:
             pool.drop(connection)
             if isinstance(error, FAULTS):
-                raise LostError(str(error)) from error
+                raise LostError(reason_of(error, self.config.timeout)) from error
             raise
         pool.give(connection, epoch)
         return replies
@@ -231,6 +233,14 @@ def _read(connection: Connection) -> Any:
         return connection.read_response(disable_decoding=True)
     except ERROR_REPLIES as reply:
         return unquoted(reply)
+
+
+def reason_of(error: BaseException, timeout: float) -> str:
+    """Returns why contact was lost."""
+    kernel = isinstance(error.__context__, BlockingIOError)  # see pazzo.sockets
+    if kernel or isinstance(error, rx.TimeoutError):
+        return f"no answer within {timeout:g} s"
+    return str(error)
 
 
 def unquoted(reply: Exception) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 import traceback
@@ -127,9 +128,9 @@ def test_a_slow_server_times_out(make: Callable[..., Manager], proxy: Proxy) -> 
     session["a"] = 1
     proxy.hold.set()
     begin = time.monotonic()
-    with pytest.raises(pazzo.OutcomeUnknownError):
+    with pytest.raises(pazzo.OutcomeUnknownError, match=r"no answer within 0\.2 s"):
         session.add("n")
-    with pytest.raises(pazzo.UnavailableError):
+    with pytest.raises(pazzo.UnavailableError, match=r"no answer within 0\.2 s"):
         session["a"]
     assert time.monotonic() - begin < 3
     proxy.hold.clear()
@@ -277,3 +278,18 @@ def test_errors_quote_no_arguments(make: Callable[..., Manager]) -> None:
             assert value not in "".join(traceback.format_exception(caught.value))
     finally:
         server.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may leave it to Python")
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_the_kernel_bounds_the_waits(
+    make: Callable[..., Manager], own_server: Server, kind: str
+) -> None:
+    manager = make(own_server.url if kind == "tcp" else f"unix://{own_server.socket}")
+    for restarted in (False, True):
+        assert manager.acquire().add("n") == 1
+        (pool,) = manager.transport._pools.values()
+        assert [c._sock.gettimeout() for c, _ in pool._idle] == [None]
+        if not restarted:
+            own_server.stop()
+            own_server.start()
