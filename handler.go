@@ -22,7 +22,7 @@ func (m *Manager) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r) // the middleware is installed twice
 			return
 		}
-		s := m.Begin(r.Context(), r.Header)
+		s := m.newSession(r.Context(), r.Header)
 		// For a handler that wrote nothing, and for one that panics: whoever
 		// recovers outside must not lose the cookie of a login.
 		defer func() { s.StartResponse(w.Header()) }()

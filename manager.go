@@ -100,6 +100,11 @@ func (m *Manager) Begin(ctx context.Context, header http.Header) *Session {
 	if s := FromContext(ctx); s != nil && s.manager == m {
 		return s
 	}
+	return m.newSession(ctx, header)
+}
+
+// newSession is Begin, for a context that carries no session of m.
+func (m *Manager) newSession(ctx context.Context, header http.Header) *Session {
 	s := &Session{manager: m}
 	s.response.ctx = ctx
 	s.request.read(header)

@@ -17,9 +17,17 @@ type request struct {
 
 // read takes the Fetch metadata of a request (W3C Fetch Metadata Request Headers).
 func (q *request) read(h http.Header) {
-	mode := h.Get("Sec-Fetch-Mode")
+	mode := first(h["Sec-Fetch-Mode"])
 	q.navigation = mode == "navigate"
-	q.silent = mode == "" && h.Get("Sec-Fetch-Site") == "" && h.Get("Sec-Fetch-Dest") == ""
+	q.silent = mode == "" && first(h["Sec-Fetch-Site"]) == "" && first(h["Sec-Fetch-Dest"]) == ""
+}
+
+// first is Header.Get of a name in its canonical form, which need not be put into that.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 // mayBeFirst reports whether the request may be a visitor's first, rather than
