@@ -106,8 +106,11 @@ func TestPause(t *testing.T) {
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Pause(p.Pid()); !errors.Is(err, syscall.ESRCH) {
+	if err := Pause(p.Pid()); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("one that is gone: %v", err)
+	}
+	if err := Resume(p.Pid()); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("one that is gone, resumed: %v", err)
 	}
 }
 
