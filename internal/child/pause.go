@@ -9,8 +9,8 @@ import (
 
 // Pause stops a process (SIGSTOP) and returns once none of its threads runs. The signal alone
 // is not enough: a thread on another core goes on until the kernel gets to it, and may answer
-// one more request. The kernel goes on accepting connections and data for a paused server. os.ErrProcessDone is returned when the
-// process is gone.
+// one more request. The kernel goes on accepting connections and data for a paused server.
+// os.ErrProcessDone is returned when the process is gone.
 func Pause(pid int) error {
 	if err := signal(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("pause process %d: %w", pid, err)
